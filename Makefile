@@ -1,0 +1,75 @@
+# Two commands on a fresh machine with Python 3.11+ and git: `make demo` and `make test`.
+# Each verb sets up .venv first if that was not done, or if the list of packages has changed.
+
+SHELL := /bin/bash
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP_FLAGS := --disable-pip-version-check --no-input --progress-bar off
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test lab lint format pytest nbs store-nbs bench clean
+
+help:  ## show these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP)  ## make .venv and install everything into it (the other verbs do it when needed)
+
+demo: $(STAMP)  ## train a plain network and SCN side by side on faces with wrong labels (ARGS="--help")
+	@$(BIN)/scn demo $(ARGS)
+
+test: lint pytest nbs  ## everything a change has to pass: ruff, pytest, notebooks
+
+lab: $(STAMP)  ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter-lab nbs $(ARGS)
+
+lint: $(STAMP)  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## let ruff repair and format what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+pytest: $(STAMP)  ## tests and the examples in the docstrings (ARGS="-m 'not slow'")
+	@$(BIN)/python -m pytest $(ARGS)
+
+nbs: $(STAMP)  ## run every notebook and compare with its stored outputs
+	@$(BIN)/python -m pytest $(NBVAL) nbs
+
+store-nbs: $(STAMP)  ## run notebooks and store their outputs (ARGS="nbs/00_quickstart.ipynb", or all)
+	@$(BIN)/python tools/execute_notebooks.py $(ARGS)
+
+bench: $(STAMP)  ## the measurements of benchmarks/, one after the other
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+clean:  ## remove .venv and what tools left behind (never runs or data)
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python will do if it is 3.11 or newer and can make an environment with pip in it.
+# The awk lets only the larger downloads through: a sign of life, not 150 lines.
+$(STAMP): pyproject.toml constraints.txt
+	@set -e -o pipefail; \
+	if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+	  found=; \
+	  for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
+	    if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then found="$$python"; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "This needs Python 3.11 or newer with its venv module: install one, or name it with make PYTHON=/path/to/python3." >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$found" --version)."; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi; \
+	echo "Installing the packages of constraints.txt (on Linux about 3 GB to fetch, 7 GB on disk; some minutes, once)."; \
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[test]" \
+	  | awk '/(Downloading|Using cached) .*\(([0-9][0-9]+(\.[0-9]+)? MB|[0-9.]+ GB)\)/ {split($$2, part, "-"); print "  " part[1], part[2], $$(NF-1), $$NF; fflush()} /^Installing/ {print "  unpacking"; fflush()}'; \
+	touch $@; \
+	echo "Installed into $(VENV)."

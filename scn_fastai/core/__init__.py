@@ -1,0 +1,33 @@
+"""The equations of SCN: tensors in, tensors out; no state, no fastai."""
+
+from scn_fastai.core.importance import attention_weights, high_group_size, low_importance
+from scn_fastai.core.losses import (
+    SCNLoss,
+    combine_losses,
+    group_means,
+    rank_hinge,
+    rank_regularization,
+    scn_loss,
+    weighted_cross_entropy,
+    weighted_logits,
+)
+from scn_fastai.core.relabeling import Relabel, average_evidence, most_doubted, relabel, spare_ineligible
+
+__all__ = [
+    "Relabel",
+    "SCNLoss",
+    "attention_weights",
+    "average_evidence",
+    "combine_losses",
+    "group_means",
+    "high_group_size",
+    "low_importance",
+    "most_doubted",
+    "rank_hinge",
+    "rank_regularization",
+    "relabel",
+    "scn_loss",
+    "spare_ineligible",
+    "weighted_cross_entropy",
+    "weighted_logits",
+]

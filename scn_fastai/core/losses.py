@@ -1,0 +1,177 @@
+"""What is asked of the network: logit-weighted cross-entropy and rank regularization."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from scn_fastai.core.importance import check_beta, high_group_size
+from scn_fastai.errors import SettingsError
+
+Combine = Literal["mix", "sum"]
+
+
+class SCNLoss(NamedTuple):
+    """The loss of a batch and its two parts, each a Tensor ``[]``."""
+
+    total: Tensor
+    wce: Tensor
+    rank: Tensor
+
+
+def weighted_logits(logits: Tensor, alpha: Tensor) -> Tensor:
+    """Logits scaled by each sample's importance, ``alpha_i W_j^T x_i`` (inside SCN, Eq. 2).
+
+    An alpha below 1 flattens the softmax: alpha is the inverse temperature of its sample.
+
+    Args:
+        logits: float Tensor ``[B, C]``.
+        alpha: float Tensor ``[B]``.
+
+    Returns:
+        Tensor ``[B, C]`` in the wider of the two dtypes.
+
+    >>> weighted_logits(torch.tensor([[2., 4.]]), torch.tensor([0.5]))
+    tensor([[1., 2.]])
+    """
+    if logits.ndim != 2 or alpha.shape != logits.shape[:1]:
+        raise SettingsError(
+            f"weighted_logits needs logits [B, C] and alpha [B], but got {list(logits.shape)} and {list(alpha.shape)}."
+        )
+    return alpha.unsqueeze(1) * logits
+
+
+def weighted_cross_entropy(logits: Tensor, alpha: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Logit-Weighted Cross-Entropy loss, WCE (SCN, Eq. 2): cross-entropy of the weighted logits.
+
+    Args:
+        logits: float Tensor ``[B, C]``.
+        alpha: float Tensor ``[B]``.
+        target: int64 Tensor ``[B]``, class indices.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``.
+
+    Returns:
+        float Tensor ``[]``, or ``[B]`` for ``'none'``; at least float32.
+
+    With alpha = 0 every class is equally likely, so the loss is log C:
+
+    >>> weighted_cross_entropy(torch.tensor([[9., 1.]]), torch.tensor([0.]), torch.tensor([1]))
+    tensor(0.6931)
+    """
+    return cross_entropy(_wide(weighted_logits(logits, alpha)), target, reduction=reduction)
+
+
+def group_means(alpha: Tensor, beta: float = 0.7) -> tuple[Tensor, Tensor]:
+    """Mean importance of the high and of the low group, ``alpha_H`` and ``alpha_L`` (SCN, Eq. 4).
+
+    The paper's sums run over ``i = 0..M`` and ``i = M..N``, so element M stands in both; here each
+    sample is in one group: the M highest, and the N - M others. With one sample both means are that
+    sample's alpha.
+
+    >>> [round(m.item(), 2) for m in group_means(torch.tensor([0.9, 0.2, 0.7, 0.4]), beta=0.5)]
+    [0.8, 0.3]
+    """
+    size = high_group_size(alpha.shape[0], beta)
+    ranked = _wide(alpha).sort(descending=True, stable=True).values
+    return ranked[:size].mean(), (ranked[size:] if alpha.shape[0] > 1 else ranked).mean()
+
+
+def rank_hinge(alpha_high: Tensor, alpha_low: Tensor, margin: float | Tensor) -> Tensor:
+    """``max{0, delta1 - (alpha_H - alpha_L)}`` (SCN, Eq. 3) from the two group means.
+
+    >>> rank_hinge(torch.tensor(0.75), torch.tensor(0.5), margin=0.5)
+    tensor(0.2500)
+    """
+    return torch.relu(margin - (alpha_high - alpha_low))
+
+
+def rank_regularization(alpha: Tensor, beta: float = 0.7, margin: float | Tensor = 0.15) -> Tensor:
+    """Rank Regularization loss, RR (SCN, Eq. 3 and 4).
+
+    Zero as soon as the high group's mean alpha lies a margin above the low group's, and zero for a
+    batch of one, which has no groups. It never looks at a label.
+
+    Args:
+        alpha: float Tensor ``[B]``.
+        beta: share of the high-importance group, in (0, 1).
+        margin: rank margin (delta1) in [0, 1], or a learnable Tensor ``[]``, whose gradient is +1
+            while the hinge is active: trained by this loss alone it can only shrink.
+
+    Returns:
+        float Tensor ``[]``.
+
+    Raises:
+        SettingsError: beta or margin is out of range.
+
+    >>> rank_regularization(torch.tensor([0.9, 0.5, 0.9, 0.5]), beta=0.5, margin=0.5)
+    tensor(0.1000)
+    """
+    check_beta(beta)
+    check_margin(margin, "rank margin (delta1)")
+    if alpha.shape[0] < 2:
+        return _wide(alpha).sum() * 0
+    return rank_hinge(*group_means(alpha, beta), margin)
+
+
+def combine_losses(rank: Tensor, wce: Tensor, gamma: float = 0.5, combine: Combine = "mix") -> Tensor:
+    """The total loss of SCN 3.3: ``gamma * RR + (1 - gamma) * WCE``, or the released code's ``RR + WCE``.
+
+    The two differ in the size of the classification gradient: mixing with gamma = 0.5 halves it.
+
+    >>> combine_losses(torch.tensor(1.), torch.tensor(3.), gamma=0.25)
+    tensor(2.5000)
+    >>> combine_losses(torch.tensor(1.), torch.tensor(3.), combine='sum')
+    tensor(4.)
+    """
+    if combine == "sum":
+        return rank + wce
+    if combine != "mix":
+        raise SettingsError(f"combine is {combine!r}, but it must be 'mix' (the paper) or 'sum' (the released code).")
+    if not 0 <= gamma <= 1:
+        raise SettingsError(f"gamma is {gamma}, but it weighs RR against WCE and must lie between 0 and 1.")
+    return gamma * rank + (1 - gamma) * wce
+
+
+def scn_loss(
+    logits: Tensor,
+    alpha: Tensor,
+    target: Tensor,
+    *,
+    beta: float = 0.7,
+    margin: float | Tensor = 0.15,
+    gamma: float = 0.5,
+    combine: Combine = "mix",
+) -> SCNLoss:
+    """Loss of a batch: WCE (Eq. 2) and RR (Eq. 3) joined as in SCN 3.3.
+
+    Args:
+        logits: float Tensor ``[B, C]``.
+        alpha: float Tensor ``[B]``.
+        target: int64 Tensor ``[B]``.
+        beta: share of the high-importance group.
+        margin: rank margin (delta1), a number or a learnable Tensor ``[]``.
+        gamma: weight of RR, in [0, 1]; not used by ``combine='sum'``.
+        combine: ``'mix'`` as in the paper, ``'sum'`` as in the released code.
+
+    Returns:
+        SCNLoss with the fields total, wce and rank, each a Tensor ``[]``.
+
+    >>> loss = scn_loss(torch.zeros(4, 2), torch.full((4,), 0.5), torch.tensor([0, 1, 0, 1]), margin=0.1)
+    >>> [round(part.item(), 4) for part in loss]
+    [0.3966, 0.6931, 0.1]
+    """
+    wce = weighted_cross_entropy(logits, alpha, target)
+    rank = rank_regularization(alpha, beta, margin)
+    return SCNLoss(combine_losses(rank, wce, gamma, combine), wce, rank)
+
+
+def check_margin(margin: float | Tensor, name: str) -> None:
+    """Raise one sentence unless a fixed margin lies in [0, 1]; a learnable one is clamped by its owner."""
+    if not isinstance(margin, Tensor) and not 0 <= margin <= 1:
+        raise SettingsError(f"The {name} is {margin}, but it separates values between 0 and 1 and must lie there too.")
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision to float32: a mean or a log-sum of halves loses the differences that matter here."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

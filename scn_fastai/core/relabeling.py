@@ -1,0 +1,113 @@
+"""When a label is doubted: the relabeling rule, and evidence that is gathered over epochs."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scn_fastai.core.losses import check_margin
+from scn_fastai.errors import SettingsError
+
+
+class Relabel(NamedTuple):
+    """What the rule says of each sample: Tensors ``[B]``."""
+
+    mask: Tensor  # bool: a new label is given
+    label: Tensor  # int64: the label after the rule, changed or not
+    p_max: Tensor  # float: the highest predicted probability
+    p_given: Tensor  # float: the probability of the label compared with
+
+
+def relabel(probs: Tensor, target: Tensor, eligible: Tensor | None = None, margin: float = 0.2) -> Relabel:
+    """New label where ``P_max - P_gtInd > delta2`` (SCN, Eq. 5), the target elsewhere.
+
+    Args:
+        probs: float Tensor ``[B, C]``, probabilities.
+        target: int64 Tensor ``[B]``, the labels to compare with. Eq. 5 says the given (original) ones; the
+            released code passes the current ones.
+        eligible: bool Tensor ``[B]``, who may be relabeled: ``low_importance(alpha)`` in the paper,
+            everyone (None) in the released code.
+        margin: relabel margin (delta2).
+
+    Returns:
+        Relabel with the fields mask, label, p_max and p_given.
+
+    Raises:
+        SettingsError: the margin is out of [0, 1], or the shapes do not fit.
+
+    >>> probs = torch.tensor([[0.7, 0.3], [0.55, 0.45]])
+    >>> relabel(probs, torch.tensor([1, 1]), torch.tensor([True, True]), margin=0.2)[:2]
+    (tensor([ True, False]), tensor([0, 1]))
+    """
+    check_margin(margin, "relabel margin (delta2)")
+    if probs.ndim != 2 or target.shape != probs.shape[:1]:
+        raise SettingsError(
+            f"relabel needs probs [B, C] and target [B], but got {list(probs.shape)} and {list(target.shape)}."
+        )
+    p_max, best = probs.max(dim=1)
+    p_given = probs.gather(1, target.unsqueeze(1)).squeeze(1)
+    mask = p_max - p_given > margin
+    if eligible is not None:
+        mask = mask & eligible
+    return Relabel(mask, torch.where(mask, best, target), p_max, p_given)
+
+
+def spare_ineligible(change: Relabel, current: Tensor, eligible: Tensor) -> Relabel:
+    """Leave the current label of samples that may not be relabeled now; for the others the rule's word holds.
+
+    Compared with the original label, the rule also takes back: an eligible sample that no longer passes the
+    margin returns to ``l_org`` (SCN, Eq. 5).
+
+    >>> change = relabel(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([1, 1]))
+    >>> spare_ineligible(change, torch.tensor([1, 0]), torch.tensor([True, False])).label
+    tensor([0, 0])
+    """
+    return change._replace(mask=change.mask & eligible, label=torch.where(eligible, change.label, current))
+
+
+def average_evidence(mean: Tensor, count: Tensor, index: Tensor, probs: Tensor, decay: float = 1.0) -> None:
+    """Add a batch of predicted probabilities to each sample's running mean, in place.
+
+    The weight of a past epoch shrinks by ``decay`` with each new one; 1 gives the plain mean. One
+    prediction is noisy and, late in training, memorised; its mean over epochs is neither.
+
+    Args:
+        mean: float Tensor ``[N, C]``, the means so far.
+        count: float Tensor ``[N]``, their summed weights, 0 for a sample not yet seen.
+        index: int64 Tensor ``[B]``, which samples; a sample that stands twice in a batch counts once.
+        probs: float Tensor ``[B, C]``.
+        decay: in (0, 1].
+
+    >>> mean, count = torch.zeros(2, 2), torch.zeros(2)
+    >>> average_evidence(mean, count, torch.tensor([1]), torch.tensor([[0.2, 0.8]]))
+    >>> average_evidence(mean, count, torch.tensor([1]), torch.tensor([[0.6, 0.4]]))
+    >>> mean[1], count
+    (tensor([0.4000, 0.6000]), tensor([0., 2.]))
+    """
+    if not 0 < decay <= 1:
+        raise SettingsError(f"The evidence decay is {decay}, but it must lie in (0, 1]; 1 is the plain mean.")
+    weight = count[index] * decay + 1
+    mean[index] = mean[index] + (probs - mean[index]) / weight.unsqueeze(1)
+    count[index] = weight
+
+
+def most_doubted(change: Relabel, target: Tensor, budget: float) -> Relabel:
+    """Keep only the clearest proposed changes, a share ``budget`` of all samples; the others keep their target.
+
+    Clearest is the largest ``P_max - P_given``. With a margin alone ever more samples pass as the network
+    fits its own labels; a budget holds their number.
+
+    Args:
+        change: what `relabel` proposed for ``[B]`` samples.
+        target: int64 Tensor ``[B]``, the labels that `relabel` compared with.
+        budget: share of the ``B`` samples that may change, in (0, 1].
+
+    >>> probs, target = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), torch.tensor([1, 1, 1])
+    >>> most_doubted(relabel(probs, target, margin=0.1), target, budget=0.34)[:2]
+    (tensor([ True, False, False]), tensor([0, 1, 1]))
+    """
+    gap = torch.where(change.mask, change.p_max - change.p_given, -torch.inf)
+    chosen = torch.zeros_like(change.mask)
+    chosen[gap.argsort(descending=True, stable=True)[: int(budget * len(gap))]] = True
+    mask = change.mask & chosen
+    return change._replace(mask=mask, label=torch.where(mask, change.label, target))

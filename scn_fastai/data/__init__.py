@@ -1,0 +1,1 @@
+"""Faces and labels: the samples table, readers, noise and the loader."""

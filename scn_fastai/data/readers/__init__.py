@@ -1,0 +1,1 @@
+"""Readers: from files as their authors publish them to a `FaceSet`."""

@@ -1,0 +1,349 @@
+"""SCNCallback: each step of SCN at its place in fastai's training loop. It does no arithmetic of its own."""
+
+import math
+from pathlib import Path
+
+import torch
+from fastai.callback.mixup import MixHandler
+from fastai.learner import Callback, Metric
+
+from scn_fastai.core import (
+    combine_losses,
+    group_means,
+    low_importance,
+    most_doubted,
+    rank_regularization,
+    relabel,
+    spare_ineligible,
+    weighted_logits,
+)
+from scn_fastai.errors import RunError, SCNError, SettingsError
+from scn_fastai.training.head import attach_head, detach_head, find_head, take_over
+from scn_fastai.training.history import SCNHistory
+from scn_fastai.training.indices import batch_index, forget_order, given_labels, record_order
+from scn_fastai.training.ledger import LabelLedger
+from scn_fastai.training.measures import label_accuracy
+from scn_fastai.training.optimizer import train_head
+from scn_fastai.training.run import Run
+from scn_fastai.training.settings import SCNSettings, preset
+
+
+class SCNCallback(Callback):
+    """Train any fastai Learner whose network ends in a Linear layer with SCN.
+
+    Importance weighting (Eq. 1, 2), rank regularization (Eq. 3, 4) and relabeling (Eq. 5) act in training
+    batches only; outside of them the network is left plain. Labels live in ``learn.scn.ledger``, what was
+    measured in ``learn.scn.history``; the data set is never written, and ``remove_cb`` gives the ordinary
+    network back.
+
+    Args:
+        settings: the name of a preset (``'default'``, ``'paper'``, ``'released'``) or an SCNSettings.
+        run: a Run, or a folder for one, that is saved at the end of every epoch; None saves nothing.
+        restore_ledger: whether a loaded checkpoint brings its labels back with its weights.
+        **changes: single settings that differ from the preset, such as ``beta=0.8`` (see SCNSettings).
+
+    Raises:
+        SettingsError: a setting, the network or the Learner's other callbacks do not fit.
+
+    >>> SCNCallback("paper", beta=0.8).settings.beta
+    0.8
+    """
+
+    order = 5  # after GatherPreds (0), before GradientAccumulation (6) and MixedPrecision (10)
+    _stateattrs = ("ledger", "history", "saved")
+    ledger: LabelLedger | None = None
+    history: SCNHistory | None = None
+    saved: Run | None = None
+    _learn = None
+
+    def __init__(
+        self,
+        settings: str | SCNSettings = "default",
+        run: "Run | str | Path | None" = None,
+        restore_ledger: bool = True,
+        **changes,
+    ):
+        base = preset(settings) if isinstance(settings, str) else settings
+        self.settings = base.change(**changes)
+        self.saved, self.restore_ledger = run, restore_ledger
+        self._head, self._parameters, self._watching, self._relabels, self._position = None, [], False, False, 0
+
+    # -- on and off the Learner -----------------------------------------------------------------------
+
+    @property
+    def learn(self):
+        """The Learner; setting it puts the importance head on its network, None takes the head off again."""
+        return self._learn
+
+    @learn.setter
+    def learn(self, learn) -> None:
+        if learn is None and self._learn is not None:
+            self._detach()
+        vars(self)["_learn"] = learn
+        if learn is not None:
+            self._attach()
+
+    def __call__(self, event_name: str):
+        """Run an event; our own errors come through as the one sentence that they are."""
+        try:
+            return super().__call__(event_name)
+        except SCNError as error:
+            raise type(error)(str(error).split(":\n\t", 1)[-1]) from None
+
+    def _attach(self) -> None:
+        s = self.settings
+        options = {"bias": s.bias, "margin": s.rank_margin if s.learn_margin else None, "start": s.alpha_start}
+        model, head = attach_head(self._learn.model, **options)
+        take_over(head, self._parameters)
+        self._head = head
+        if model is not self._learn.model:
+            self._learn.model = model
+        self._start_records()
+
+    def _detach(self) -> None:
+        self._drop_columns()
+        self._learn.model = detach_head(self._learn.model, self._head)
+        self._parameters = self._head.own_parameters()
+        train = getattr(self._learn.dls, "train", None)
+        if train is not None:
+            forget_order(train)
+        self._head = None
+
+    def _start_records(self) -> None:
+        """A ledger of the training set's labels and an empty history, unless there are some already."""
+        dls = self._learn.dls
+        if self.ledger is None and len(getattr(dls, "loaders", [])) and len(dls.train_ds):
+            classes = list(getattr(dls, "vocab", None) or []) or None
+            self.ledger = LabelLedger(given_labels(dls.train_ds), classes)
+            self.history = SCNHistory(len(self.ledger.given), len(self.ledger.classes))
+        if self.ledger is not None:
+            self._head.ledger_state = self.ledger.state
+            self._head.load_ledger = self.ledger.load_state if self.restore_ledger else None
+
+    # -- the loop, event by event -------------------------------------------------------------------------
+
+    def before_fit(self) -> None:
+        """Check what would train silently wrong; start the records."""
+        learn = self.learn
+        self._head = find_head(learn.model)
+        self._start_records()
+        self._watching = not (hasattr(learn, "lr_finder") or hasattr(learn, "gather_preds"))
+        if not self._watching:
+            return
+        self._check()
+        train_head(learn.opt, self._head)
+        self.ledger.to(learn.dls.device or "cpu")
+        self._add_columns()
+        if self.saved is not None:
+            self.saved = Run.of_learner(self.saved, learn, self)
+
+    def before_train(self) -> None:
+        """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
+        self._position = 0
+        if not self._watching:
+            return
+        if self.saved is not None:
+            self.saved.resume_random_state(self.learn)
+        record_order(self.learn.dls.train)
+        self.ledger.rollback()
+        device = self.ledger.current.device
+        self.history.begin_epoch(device)
+        self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
+        self._relabels = self._may_relabel()
+
+    def before_batch(self) -> None:
+        """Replace the labels of a training batch by the ledger's."""
+        if not (self.training and self._watching):
+            return
+        target = self.learn.yb[0]
+        kind, target = type(target), target.as_subclass(torch.Tensor)
+        self._index = batch_index(self.learn.dl, self._position, len(target), target.device)
+        self._position += len(target)
+        self._disagreed += (self.ledger.given[self._index] != target).sum()
+        label = self.ledger.labels(self._index, target)
+        self.learn.yb = (label.as_subclass(kind),)
+
+    def after_pred(self) -> None:
+        """Weight the logits by alpha, so that the Learner's own loss computes WCE (Eq. 2)."""
+        if not self.training and not self.settings.weighted_inference:
+            return
+        if self._watching and self.history.epoch == 0 and self._position <= self.learn.dl.bs:
+            self._check_output()
+        self._alpha = self._head.alpha.as_subclass(torch.Tensor)
+        self._logits = self.learn.pred.as_subclass(torch.Tensor)
+        if self.settings.weight:
+            self.learn.pred = weighted_logits(self._logits.float(), self._alpha)
+
+    def after_loss(self) -> None:
+        """Add the rank regularization loss (Eq. 3)."""
+        if not self.training:
+            return
+        s, wce = self.settings, self.learn.loss_grad
+        margin = s.rank_margin if self._head.margin is None else self._head.margin
+        rank = rank_regularization(self._alpha, s.beta, margin)
+        if self._watching:
+            high, low = group_means(self._alpha.detach(), s.beta)
+            self.history.add(wce=wce, rank=rank, alpha_high=high, alpha_low=low)
+        if s.rank:
+            self.learn.loss_grad = combine_losses(rank, wce, s.gamma, s.combine)
+            self.learn.loss = self.learn.loss_grad.detach().clone()
+
+    def after_batch(self) -> None:
+        """Note alpha, logits and evidence of the batch; relabel by it if the evidence is that of the step."""
+        if self.training and self._watching:
+            self._observe()
+        self._alpha = self._logits = None
+        if self._head is not None:
+            self._head.clear()
+
+    def after_train(self) -> None:
+        """End the epoch: relabel by averaged evidence, write the ledger's rows, move the history to the host."""
+        if not self._watching or self._position == 0:
+            return
+        self._check_epoch()
+        if self.settings.evidence == "averaged":
+            self._relabels = self._may_relabel()
+            if self._relabels:
+                self._relabel_all()
+        trained_on = self.ledger.before_epoch()
+        relabeled = self.ledger.flush(self.history.epoch)
+        now = self.history.now_logits, ~self.history.now_alpha.isnan()
+        self.history.end_epoch(
+            relabeled=relabeled,
+            changed=int((self.ledger.current != self.ledger.given).sum()),
+            relabeling=self._relabels,
+            settled=self.history.settled_share(),
+            train_accuracy_given=label_accuracy(*now, self.ledger.given),
+            train_accuracy_current=label_accuracy(*now, trained_on),
+            **({} if self._head.margin is None else {"rank_margin": self._head.margin.item()}),
+        )
+
+    def after_epoch(self) -> None:
+        """Save the run, with the figures that validation found."""
+        if not self._watching or self._position == 0:
+            return
+        self._position = 0
+        self.history.note(**self._recorded())
+        if self.saved is not None:
+            self.saved.save_epoch(self.learn, self)
+
+    def after_fit(self) -> None:
+        """Take the extra columns off the Learner's metrics again."""
+        self._drop_columns()
+        self._watching = False
+
+    # -- steps -----------------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        s, index = self.settings, self._index
+        alpha, logits = self._alpha.detach(), self._logits.detach().float()
+        low = low_importance(alpha, s.beta)
+        self.history.see(index, alpha, logits, low)
+        if self._head.margin is not None:
+            self._head.margin.data.clamp_(0, 1)
+        if not s.relabel:
+            return
+        probs = (weighted_logits(logits, alpha) if s.logits == "weighted" and s.weight else logits).softmax(1)
+        if s.evidence == "averaged":
+            self.history.average(index, probs, s.evidence_decay)
+        elif self._relabels:
+            reference = self.ledger.given if s.reference == "original" else self.ledger.current
+            eligible = low if s.scope == "low" else torch.ones_like(low)
+            change = relabel(probs, reference[index], eligible, s.relabel_margin)
+            self.ledger.record(index, spare_ineligible(change, self.ledger.current[index], eligible), alpha, low)
+
+    def _relabel_all(self) -> None:
+        s, history, ledger = self.settings, self.history, self.ledger
+        reference = ledger.given if s.reference == "original" else ledger.current
+        eligible = history.evidence_count > 0
+        eligible = eligible & history.now_low if s.scope == "low" else eligible
+        change = relabel(history.evidence, reference, eligible, s.relabel_margin)
+        if s.budget is not None:
+            change = most_doubted(change, reference, s.budget)
+        everyone = torch.arange(len(reference), device=reference.device)
+        change = spare_ineligible(change, ledger.current, eligible)
+        ledger.record(everyone, change, history.now_alpha, history.now_low)
+
+    def _may_relabel(self) -> bool:
+        """Whether this epoch relabels: switched on, an epoch of indices has agreed before, and it is time."""
+        s, history = self.settings, self.history
+        if not s.relabel or history.epoch == 0:
+            return False
+        if s.relabel_from == "settled":
+            return bool(history.last("relabeling", False)) or history.settled_share() >= s.settled
+        return history.epoch >= s.relabel_from
+
+    # -- checks ------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if any(isinstance(cb, MixHandler) for cb in self.learn.cbs):
+            raise SettingsError(
+                "SCN cannot be combined with MixUp or CutMix, which give an image two labels and no sample of its "
+                "own: remove one of the two callbacks."
+            )
+        if getattr(self.learn.dls.train, "bs", 2) == 1:
+            raise SettingsError("SCN ranks the samples of a batch, so batch size 1 leaves nothing to rank: use 2 or more.")
+        if len(self.ledger.given) != len(self.learn.dls.train_ds):
+            raise SettingsError(
+                f"The label ledger holds {len(self.ledger.given)} samples, but the training set now has "
+                f"{len(self.learn.dls.train_ds)}: make a new SCNCallback for new data."
+            )
+
+    def _check_output(self) -> None:
+        """On the first batch: the head's logits must be the network's output, and alpha one number a sample."""
+        pred, logits = self.learn.pred, self._head.logits
+        if not isinstance(pred, torch.Tensor) or logits is None or not torch.equal(pred, logits):
+            raise SettingsError(
+                f"SCN needs a classifier whose output is that of its last Linear layer, but in "
+                f"{type(self.learn.model).__name__} something follows it (a softmax, say): end the network in the Linear."
+            )
+
+    def _check_epoch(self) -> None:
+        disagreed = int(self._disagreed)
+        if disagreed:
+            self.ledger.rollback()
+            raise SettingsError(
+                f"{disagreed} labels of this epoch belong to other samples than the loader's order says, so nothing was "
+                "relabeled: a step of the data pipeline skips items (SkipItemException) or changes labels at random; "
+                "drop the bad items before the loaders are made."
+            )
+        if not math.isfinite(self.history.mean("wce")):
+            self.ledger.rollback()
+            raise RunError(
+                f"The loss became NaN or infinite in epoch {self.history.epoch}: lower the learning rate or check the "
+                f"images; labels and history of the {self.history.epoch} epochs before are kept."
+            )
+
+    # -- the epoch table ---------------------------------------------------------------------------------------
+
+    def _add_columns(self) -> None:
+        self._drop_columns()
+        for name in ("rank", "alpha_high", "alpha_low", "changed"):
+            self.learn.metrics.append(_Column(self, name))
+
+    def _drop_columns(self) -> None:
+        self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, _Column)]
+
+    def _recorded(self) -> dict[str, float]:
+        recorder = getattr(self.learn, "recorder", None)
+        if recorder is None:
+            return {}
+        values = zip(recorder.metric_names[1:], recorder.log[1:], strict=False)
+        return {name: float(value) for name, value in values if isinstance(value, (int, float))}
+
+
+class _Column(Metric):
+    """A figure of the history's last epoch in the Learner's epoch table."""
+
+    def __init__(self, scn: SCNCallback, column: str):
+        self.scn, self.column = scn, column
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        return self.scn.history.last(self.column)
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column

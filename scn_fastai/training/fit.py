@@ -1,0 +1,241 @@
+"""One training from faces to a summary: the Learner that the command line, the demo and the notebooks use."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
+from fastai.callback.progress import ProgressCallback
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.metrics import accuracy
+from fastai.optimizer import SGD, OptimWrapper
+from fastai.torch_core import set_seed
+from sklearn.metrics import roc_auc_score
+
+from scn_fastai.data.loaders import face_loaders
+from scn_fastai.data.samples import FaceSet
+from scn_fastai.errors import DataError
+from scn_fastai.training.callback import SCNCallback
+from scn_fastai.training.measures import repair_measures
+from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
+from scn_fastai.training.recipes import recipe as recipe_by_name
+from scn_fastai.training.run import Run
+from scn_fastai.training.truth import TruthColumns
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train, whatever the recipe: the same for every recipe of a comparison."""
+
+    arch: str = "resnet18"
+    size: int | None = None
+    epochs: int = 25
+    batch_size: int = 128
+    lr: float = 0.05
+    wd: float = 5e-4
+    seed: int = 0
+    device: str = "auto"
+    half: bool | None = None  # mixed precision; None: where the hardware has it
+    compile: bool = False
+
+
+def face_learner(
+    faces: FaceSet, recipe: str = "default", train: TrainSettings | None = None, folder: str | Path | None = None
+) -> Learner:
+    """A Learner for small faces with the recipe's SCNCallback, fast on CPU and GPU.
+
+    SGD with momentum in one fused step, channels-last, mixed precision where the hardware has it, batches cut
+    and augmented on the device. ``learn.fit_one_cycle(train.epochs, train.lr)`` trains it.
+
+    Args:
+        faces: with the splits train and valid; given labels in ``label``.
+        recipe: a name in RECIPES.
+        train: how to train.
+        folder: where the Run is saved after each epoch; None saves nothing.
+    """
+    train = train or TrainSettings()
+    device = best_device() if train.device == "auto" else torch.device(train.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    set_seed(train.seed, reproducible=False)
+    dls = face_loaders(faces, train.batch_size, train.size, device=device)
+    chosen = recipe_by_name(recipe)
+    scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, dls, folder))
+    model = build_network(train.arch, dls.c).to(device)
+    # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
+    opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
+    learn = Learner(
+        dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, metrics=accuracy, cbs=[scn]
+    )
+    truth = _truth_codes(faces)
+    if truth is not None:
+        learn.add_cb(TruthColumns(truth))
+    _add_speed(learn, train, device)
+    return learn
+
+
+def _torch_sgd(params, lr: float, wd: float = 0.0, **_) -> OptimWrapper:
+    """torch's SGD in one fused pass over the weights; fastai's own takes several."""
+    return OptimWrapper(params, partial(torch.optim.SGD, momentum=0.9, weight_decay=wd, fused=True), lr=lr)
+
+
+def _add_speed(learn: Learner, train: TrainSettings, device: torch.device) -> None:
+    half = train.half if train.half is not None else device.type == "cuda" or cpu_has_bfloat16()
+    if half and device.type == "cpu":
+        learn.add_cb(CPUAutocast())
+    elif half:
+        learn.to_fp16()
+    if train.compile:
+        learn.model.compile()
+
+
+def _new_run(faces: FaceSet, recipe: str, train: TrainSettings, dls, folder) -> Run | None:
+    if folder is None:
+        return None
+    normalise = dls.train.after_batch.fs[-1]
+    stats = {"mean": normalise.mean.flatten().tolist(), "std": normalise.std.flatten().tolist()}
+    shape = {"shape": list(faces.images.shape[1:]), "size": train.size}
+    settings = {"recipe": recipe, "arch": train.arch, "train": asdict(train), "input": stats | shape}
+    return Run(folder, faces.samples, faces.classes, settings)
+
+
+def _truth_codes(faces: FaceSet) -> np.ndarray | None:
+    """True label codes of the training faces, or None where they are not all known."""
+    train = faces.part("train")
+    if "true_label" not in train.samples or train.samples["true_label"].isna().any():
+        return None
+    return train.label_codes("true_label")
+
+
+def train_faces(
+    faces: FaceSet,
+    recipe: str = "default",
+    train: TrainSettings | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    callbacks=(),
+    bar: bool = True,
+) -> dict:
+    """Train one recipe on faces and return its summary (see `summary_of`); the Run lies in ``folder``.
+
+    Raises:
+        DataError: a class has no training face.
+        RunError: ``resume`` is asked for and the folder holds no run.
+    """
+    train = train or TrainSettings()
+    _check_classes(faces)
+    learn = face_learner(faces, recipe, train, folder)
+    start = Run.load(folder).resume(learn) if resume else 0
+    learn.add_cbs(callbacks)
+    if not bar:
+        learn.remove_cb(ProgressCallback)
+    began = time.perf_counter()
+    if start < train.epochs:
+        learn.fit_one_cycle(train.epochs, train.lr, start_epoch=start)
+    seconds = time.perf_counter() - began
+    seen = (train.epochs - start) * len(learn.dls.train) * train.batch_size
+    summary = summary_of(learn.scn, _truth_codes(faces))
+    summary |= {"recipe": recipe, "seed": train.seed, "n_train": len(learn.dls.train_ds)}
+    summary |= {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
+    if folder is not None:
+        _write_json(Path(folder) / "summary.json", summary)
+    return summary
+
+
+def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
+    """The figures of a finished training; what cannot be known (no truth, no relabel) is None.
+
+    accuracy_last, accuracy_best, epoch_best (validation), epochs, changed; and with the truth relabel_precision,
+    relabel_recall, relabel_harm, label_accuracy_before, label_accuracy_after (see `repair_measures`), and
+    auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the given label, tell wrong given labels
+    from right ones in the last epoch.
+    """
+    frame, ledger = scn.history.frame(), scn.ledger
+    reached = frame["accuracy"].tolist() if "accuracy" in frame else []
+    figures = {"epochs": len(frame), "accuracy_last": None, "accuracy_best": None, "epoch_best": None}
+    if reached:
+        best = int(np.nanargmax(reached))
+        figures |= {"accuracy_last": reached[-1], "accuracy_best": reached[best], "epoch_best": best}
+    figures["changed"] = int((ledger.current != ledger.given).sum())
+    names = ("relabel_precision", "relabel_recall", "relabel_harm", "label_accuracy_before", "label_accuracy_after")
+    repair = {} if truth is None else repair_measures(ledger.given, ledger.current, torch.from_numpy(truth))
+    figures |= {name: _known(repair.get(name)) for name in names}
+    wrong = None if truth is None else ledger.given.cpu().numpy() != truth
+    figures["auroc_alpha"] = _auroc(wrong, 1 - scn.history.alpha[-1]) if len(frame) else None
+    figures["auroc_loss"] = _auroc(wrong, scn.history.loss(ledger.given)) if len(frame) else None
+    return figures
+
+
+def _auroc(wrong: np.ndarray | None, suspicion: np.ndarray) -> float | None:
+    """Area under the ROC curve over the samples seen, or None where one kind is missing."""
+    if wrong is None:
+        return None
+    seen = np.isfinite(suspicion)
+    if wrong[seen].all() or not wrong[seen].any():
+        return None
+    return float(roc_auc_score(wrong[seen], suspicion[seen]))
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _check_classes(faces: FaceSet) -> None:
+    counts = np.bincount(faces.part("train").label_codes(), minlength=len(faces.classes))
+    empty = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
+    if empty:
+        raise DataError(f"The class {empty[0]!r} has no training face: leave it out of the classes or add some.")
+
+
+def _write_json(path: Path, values: dict) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training will take: seconds and bytes."""
+
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        minutes = f"{self.seconds / 60:.0f} minutes" if self.seconds > 90 else f"{self.seconds:.0f} seconds"
+        return f"about {minutes} and {self.memory / 2**30:.1f} GB of memory"
+
+
+def expected_cost(faces: FaceSet, train: TrainSettings) -> Cost:
+    """Time and memory of one training, from a few timed steps of a network that is thrown away."""
+    learn = face_learner(faces, "plain", train)
+    device = learn.dls.device
+    learn.create_opt()
+    x, y = (t.as_subclass(torch.Tensor) for t in learn.dls.one_batch())
+    half = any(isinstance(cb, CPUAutocast) for cb in learn.cbs)
+    steps = [_timed_step(learn, x, y, device, half) for _ in range(4)]
+    step = float(np.median(steps[1:]))
+    batches = len(learn.dls.train) + 0.35 * len(learn.dls.valid)  # no backward pass in validation
+    n, c = len(learn.dls.train_ds), learn.dls.c
+    parameters = sum(p.numel() for p in learn.model.parameters())
+    history = n * (5 + 2 * c) * train.epochs + 8 * n * c
+    memory = faces.images.nbytes + history + 12 * parameters + 60 * x.numel() * 4 + 900 * 2**20
+    return Cost(step * batches * train.epochs, int(memory))
+
+
+def _timed_step(learn: Learner, x, y, device: torch.device, half: bool) -> float:
+    began = time.perf_counter()
+    learn.model.train()
+    with torch.autocast(device.type, torch.bfloat16, enabled=half or device.type == "cuda"):
+        logits = learn.model(x)
+    torch.nn.functional.cross_entropy(logits.float(), y).backward()
+    learn.opt.step()
+    learn.opt.zero_grad()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

@@ -1,0 +1,30 @@
+"""Getting the importance head's parameters trained, whatever optimizer there already is."""
+
+from fastai.optimizer import OptimWrapper
+
+from scn_fastai.errors import SettingsError
+from scn_fastai.training.head import ImportanceHead
+
+
+def train_head(opt, head: ImportanceHead) -> None:
+    """Add the head's parameters to the optimizer's last group if they are missing, margin without weight decay.
+
+    They are missing when the optimizer was made before the callback was added, or when a splitter had
+    closed over the old layer; alpha would then stay untrained without a word.
+
+    Raises:
+        SettingsError: the margin is learnable and the optimizer would decay it.
+    """
+    known = {id(p) for group in opt.param_lists for p in group}
+    missing = [p for p in head.own_parameters() if id(p) not in known]
+    opt.param_lists[-1].extend(missing)
+    if head.margin is None:
+        return
+    if isinstance(opt, OptimWrapper):
+        if any(group["weight_decay"] for group in opt.opt.param_groups if "weight_decay" in group):
+            raise SettingsError(
+                "A learnable rank margin must not decay, but a torch optimizer decays a whole group: use a fastai "
+                "optimizer (opt_func=SGD) or weight decay 0."
+            )
+    else:
+        opt.state[head.margin]["do_wd"] = False  # create_opt resets it, so it is set before every fit

@@ -1,0 +1,116 @@
+"""Every choice that SCN leaves open, by name, and the presets: the paper, the released code, our recipe."""
+
+from dataclasses import asdict, dataclass, fields, replace
+
+from scn_fastai.core.importance import check_beta
+from scn_fastai.core.losses import check_margin
+from scn_fastai.errors import SettingsError
+
+CHOICES = {
+    "combine": ("mix", "sum"),
+    "scope": ("low", "all"),
+    "reference": ("original", "current"),
+    "logits": ("weighted", "raw"),
+    "evidence": ("step", "averaged"),
+}
+
+
+@dataclass(frozen=True)
+class SCNSettings:
+    """The settings of an SCN training; immutable, checked when made.
+
+    ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
+    relabels), or the rule ``'settled'``: relabeling starts when the averaged predictions of at least
+    ``settled`` of the samples are the same as an epoch before.
+
+    >>> SCNSettings().change(beta=0.8).beta
+    0.8
+    """
+
+    weight: bool = True  # multiply the logits by alpha (Eq. 2)
+    rank: bool = True  # add the rank regularization loss (Eq. 3)
+    relabel: bool = True  # change labels (Eq. 5)
+    beta: float = 0.7  # share of the high-importance group
+    rank_margin: float = 0.15  # delta1
+    learn_margin: bool = False  # delta1 is a parameter that starts at rank_margin
+    gamma: float = 0.5  # RR against WCE; used by combine='mix'
+    combine: str = "sum"  # 'mix': gamma RR + (1 - gamma) WCE (paper); 'sum': RR + WCE (released code)
+    relabel_margin: float = 0.2  # delta2
+    relabel_from: int | str = "settled"
+    settled: float = 0.95
+    scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
+    reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
+    logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
+    evidence: str = "averaged"  # 'step': this batch's prediction (paper); 'averaged': over epochs
+    evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
+    budget: float | None = 0.2  # at most this share of the training set is relabeled at a time; None: no limit
+    weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
+    bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
+    alpha_start: float | None = None  # alpha of every sample before training; None: around 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_beta(self.beta)
+        check_margin(self.rank_margin, "rank margin (delta1)")
+        check_margin(self.relabel_margin, "relabel margin (delta2)")
+        if not 0 <= self.gamma <= 1:
+            raise SettingsError(f"gamma is {self.gamma}, but it weighs RR against WCE and must lie between 0 and 1.")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}, but it must be {' or '.join(map(repr, allowed))}.")
+        if not (self.relabel_from == "settled" or isinstance(self.relabel_from, int) and self.relabel_from >= 0):
+            raise SettingsError(f"relabel_from is {self.relabel_from!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
+        if self.relabel_from == "settled" and self.evidence == "step" and self.relabel:
+            raise SettingsError("relabel_from='settled' needs evidence='averaged': name an epoch for evidence='step'.")
+        if self.budget is not None and not 0 < self.budget <= 1:
+            raise SettingsError(f"budget is {self.budget}, but it is a share of the training set: 0 < budget <= 1, or None.")
+        if self.budget is not None and self.evidence == "step":
+            raise SettingsError("A budget ranks the whole training set, so it needs evidence='averaged' (or budget=None).")
+
+    def change(self, **values) -> "SCNSettings":
+        """A copy with some settings changed.
+
+        Raises:
+            SettingsError: a name is unknown or a value is out of range.
+        """
+        known = {field.name for field in fields(self)}
+        for name in values:
+            if name not in known:
+                raise SettingsError(f"{name!r} is not an SCN setting; there are: {', '.join(sorted(known))}.")
+        return replace(self, **values)
+
+    def as_dict(self) -> dict:
+        """The settings as plain values, for JSON."""
+        return asdict(self)
+
+
+PRESETS = {
+    "default": SCNSettings(),
+    # Equations as printed; what the text leaves open is as in the released code (weighted logits, train mode).
+    "paper": SCNSettings(
+        combine="mix",
+        relabel_from=10,
+        scope="low",
+        reference="original",
+        evidence="step",
+        budget=None,
+        bias=False,
+    ),
+    # github.com/kaiwang960112/Self-Cure-Network, src/train.py and README: delta1 is 0.07 for its batch of 64.
+    "released": SCNSettings(
+        rank_margin=0.07,
+        relabel_from=10,
+        scope="all",
+        reference="current",
+        evidence="step",
+        budget=None,
+        weighted_inference=True,
+    ),
+}
+
+
+def preset(name: str) -> SCNSettings:
+    """The settings called ``default``, ``paper`` or ``released``."""
+    if name not in PRESETS:
+        raise SettingsError(f"{name!r} is not a preset; there are: {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,66 @@
+"""Figures that need the truth, for the epoch table alone: the truth never reaches SCN itself."""
+
+import numpy as np
+import torch
+from fastai.learner import Callback, Metric
+
+from scn_fastai.training.measures import label_accuracy, repair_measures
+
+
+class TruthColumns(Callback):
+    """Show, beside fastai's own figures, what relabeling did, judged by the true labels of the training set.
+
+    It reads the ledger and the history of ``learn.scn`` and writes to neither labels nor loss; SCNCallback
+    does not know it. The figures also go into the history's epoch row: relabel_precision, relabel_recall,
+    relabel_harm, label_accuracy (current labels) and train_accuracy_true.
+
+    Args:
+        truth: true class indices ``[N]``, in the order of the training set.
+    """
+
+    order = 7  # after SCNCallback has ended its epoch, before Recorder (50) reads the columns
+    _stateattrs = ("truth",)
+    truth = None
+
+    def __init__(self, truth: np.ndarray | torch.Tensor):
+        self.truth = torch.as_tensor(truth).long()
+
+    def before_fit(self) -> None:
+        """Add the columns."""
+        self.after_fit()
+        if not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds"):
+            for name in ("label_accuracy", "relabel_precision"):
+                self.learn.metrics.append(_TruthColumn(self, name))
+
+    def after_train(self) -> None:
+        """Judge the epoch that SCNCallback has just ended."""
+        scn = getattr(self.learn, "scn", None)
+        if scn is None or scn.history is None or not scn.history.epoch or self.truth is None:
+            return
+        found = repair_measures(scn.ledger.given, scn.ledger.current, self.truth)
+        names = ("relabel_precision", "relabel_recall", "relabel_harm")
+        figures = {name: found[name] for name in names} | {"label_accuracy": found["label_accuracy_after"]}
+        logits, seen = (torch.from_numpy(a[-1].copy()) for a in (scn.history.logits, scn.history.seen))
+        figures["train_accuracy_true"] = label_accuracy(logits, seen, self.truth)
+        scn.history.note(**figures)
+
+    def after_fit(self) -> None:
+        """Take the columns off."""
+        self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, _TruthColumn)]
+
+
+class _TruthColumn(Metric):
+    """A figure of the history's last epoch."""
+
+    def __init__(self, callback: TruthColumns, column: str):
+        self.callback, self.column = callback, column
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        return self.callback.learn.scn.history.last(self.column)
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column

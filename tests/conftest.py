@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+
+if os.environ.get("CI"):
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny():
+    """A torch Generator seeded with 0; Python, NumPy and torch are seeded with 0 too, for this test only."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        yield torch.Generator().manual_seed(0)
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the tests marked `gpu` where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))

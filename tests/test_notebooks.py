@@ -1,0 +1,172 @@
+"""Notebooks as they lie in nbs/: run, thin, small, and really compared.
+
+`make nbs` runs every cell and compares what it gives with what is stored. That is worth nothing for a cell
+that was stored without having been run, or that is told to be left out; these rules keep such cells few.
+"""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+LARGEST = 2_000_000  # bytes
+LONGEST_DEF = 3  # lines
+COMPARED_SHARE = 0.70
+MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/[\w.-]+")
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+IGNORE = {"nbval-ignore-output", "pytest-validate-ignore-output"}
+SKIP = {"nbval-skip"}
+RAISES = {"nbval-raises-exception", "raises-exception"}
+
+
+def text(cell):
+    """The source of a cell as one string."""
+    return "".join(cell["source"])
+
+
+def marks(cell):
+    """What a cell tells nbval, by tag or by comment, as tags: `# NBVAL_SKIP` is `nbval-skip`."""
+    lines = (line.strip() for line in text(cell).splitlines())
+    comments = (line.lstrip("#").strip() for line in lines if line.startswith("#"))
+    return set(cell["metadata"].get("tags", [])) | {c.lower().replace("_", "-") for c in comments}
+
+
+def thick(cell):
+    """What makes the code of a cell thick: a class, a long function, or something that is no Python."""
+    try:
+        tree = ast.parse(TransformerManager().transform_cell(text(cell)))
+    except SyntaxError:
+        return ["is no Python"]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            found.append(f"defines class {node.name}, which belongs in the package")
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.end_lineno - node.lineno + 1 > LONGEST_DEF:
+                found.append(f"defines {node.name} in more than {LONGEST_DEF} lines, not in the package")
+    return found
+
+
+def cell_faults(cell):
+    """What is wrong with one code cell."""
+    found = thick(cell)
+    if cell["execution_count"] is None and not marks(cell) & SKIP:
+        found.append("was not run, so it would never be compared")
+    if any(o["output_type"] == "error" for o in cell["outputs"]) and not marks(cell) & RAISES:
+        found.append("ended in an error")
+    return found
+
+
+def compared_share(cells):
+    """Share of the code cells with outputs that nbval compares; 0 if no cell has any."""
+    shown = [c for c in cells if c["outputs"]]
+    return sum(not marks(c) & (IGNORE | SKIP) for c in shown) / len(shown) if shown else 0.0
+
+
+def faults(raw):
+    """What is wrong with a notebook, given as the text of its file: sentences, none if it is in order."""
+    notebook = json.loads(raw)
+    cells = [c for c in notebook["cells"] if c["cell_type"] == "code" and text(c).strip()]
+    found = [f"code cell {i} {fault}" for i, cell in enumerate(cells, 1) for fault in cell_faults(cell)]
+    if len(raw.encode()) > LARGEST:
+        found.append(f"is larger than {LARGEST / 1e6:g} MB")
+    found += [f"names a place on one machine: {m.group()}" for m in MACHINE_PATH.finditer(raw)]
+    widgets = notebook["metadata"].get("widgets")
+    if widgets is not None and "state" not in widgets.get(WIDGET_STATE, {}):
+        found.append("has metadata.widgets without a state: some sites then show nothing at all")
+    if compared_share(cells) < COMPARED_SHARE:
+        found.append(
+            f"compares {compared_share(cells):.0%} of its outputs, {COMPARED_SHARE:.0%} is the least"
+        )
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_in_order(path):
+    found = faults(path.read_text(encoding="utf-8"))
+    assert not found, "\n".join(f"{path.name} {fault}" for fault in found)
+
+
+# ---- the rules themselves ----
+
+
+def code(source="1 + 1", count=1, outputs=None, tags=()):
+    """A code cell; with an output, unless told otherwise."""
+    shown = [{"output_type": "stream", "name": "stdout", "text": ["2\n"]}] if outputs is None else outputs
+    return {
+        "cell_type": "code",
+        "source": source,
+        "execution_count": count,
+        "outputs": shown,
+        "metadata": {"tags": list(tags)} if tags else {},
+    }
+
+
+def notebook(*cells, **metadata):
+    """The text of a notebook file."""
+    prose = {"cell_type": "markdown", "source": ["# A title"], "metadata": {}}
+    return json.dumps({"cells": [prose, *cells], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+ERROR = [{"output_type": "error", "ename": "ValueError", "evalue": "", "traceback": []}]
+HALF_WIDGETS = {WIDGET_STATE: {"version_major": 2}}
+SHORT = "def f(x):\n    y = x + 1\n    return y"
+IGNORED = code("# NBVAL_IGNORE_OUTPUT\nfit()")
+
+
+@pytest.mark.parametrize(
+    ("raw", "word"),
+    [
+        (notebook(code(), code(count=None)), "code cell 2 was not run"),
+        (notebook(code(), code(count=None, outputs=[])), "was not run"),
+        (notebook(code(), code(), code(), code(outputs=ERROR)), "code cell 4 ended in an error"),
+        (notebook(code("open('/" + "home/me/x')")), "place on one machine"),
+        (notebook(code(), widgets=HALF_WIDGETS), "without a state"),
+        (notebook(code(), widgets={}), "without a state"),
+        (notebook(code("x = '" + "a" * LARGEST + "'")), "larger than 2 MB"),
+        (notebook(code("class A:\n    pass")), "class A"),
+        (notebook(code("if True:\n    class A: x = 1")), "class A"),
+        (notebook(code(SHORT + "\n    # more\n    return 2")), "defines f"),
+        (notebook(code("async " + SHORT.replace("return y", "z = y\n    return z"))), "defines f"),
+        (notebook(code("this is no python")), "no Python"),
+        (notebook(code(), code(), IGNORED), "compares 67%"),
+        (notebook(code(), code("# NBVAL_SKIP\nfit()", count=None)), "compares 50%"),
+        (notebook(code(), code(tags=["nbval-ignore-output"])), "compares 50%"),
+        (notebook(code(outputs=[])), "compares 0%"),
+        (notebook(), "compares 0%"),
+    ],
+)
+def test_a_fault_is_found(raw, word):
+    assert word in "\n".join(faults(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        notebook(code(), code(outputs=[])),
+        notebook(code(SHORT), code("%matplotlib inline\n!ls"), code("", count=None, outputs=[])),
+        notebook(code(), code(), code(), IGNORED),
+        notebook(code(), code("# NBVAL_SKIP\nfit()", count=None, outputs=[])),
+        notebook(code(), code(outputs=ERROR, tags=["raises-exception"])),
+        notebook(code(), widgets={WIDGET_STATE: {"state": {}, "version_major": 2}}),
+    ],
+)
+def test_a_good_notebook_is_let_through(raw):
+    assert faults(raw) == []
+
+
+def test_source_may_be_a_list_of_lines():
+    assert faults(notebook(code(["# NBVAL_IGNORE_OUTPUT\n", "fit()"]), code())) != []
+
+
+def test_marks_are_those_that_nbval_reads():
+    from nbval.plugin import comment_markers, metadata_tags
+
+    assert {"NBVAL_IGNORE_OUTPUT", "PYTEST_VALIDATE_IGNORE_OUTPUT", "NBVAL_SKIP"} <= set(comment_markers)
+    assert IGNORE | SKIP | RAISES <= set(metadata_tags)

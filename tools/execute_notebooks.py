@@ -1,0 +1,76 @@
+"""Run notebooks and store their outputs, in the form that the tests compare.
+
+    python tools/execute_notebooks.py                          all of nbs/
+    python tools/execute_notebooks.py nbs/00_quickstart.ipynb  only this one
+
+Each notebook runs from top to bottom in a fresh kernel of this Python, in its own folder. Outputs and
+execution counts are kept, since a cell without a count is never compared. What differs at every run goes:
+the state of widgets (half of one makes a notebook invisible on some sites), and the times of the cells.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def clean(notebook):
+    """Take out of an executed notebook what is different at every run; returns the notebook."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    for cell in notebook.cells:
+        for key in ("execution", "collapsed", "ExecuteTime"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def execute(path, timeout):
+    """Run one notebook and write it back; if a cell fails, the file stays as it was."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=timeout,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    nbformat.write(clean(notebook), path)
+
+
+def main():
+    """Run the notebooks named on the command line, or all; 1 if one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell")
+    args = parser.parse_args()
+    found = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    failed = 0
+    for path in args.notebooks or found:
+        start = time.perf_counter()
+        try:
+            execute(path.resolve(), args.timeout)
+        except FileNotFoundError:
+            failed += 1
+            print(f"{path}: there is no such file", file=sys.stderr)
+        except CellExecutionError as error:
+            failed += 1
+            print(f"{path}: a cell failed, nothing was stored\n{error}", file=sys.stderr)
+        else:
+            print(f"{path}: stored after {time.perf_counter() - start:.0f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
