@@ -1,5 +1,6 @@
 """The equations of SCN: tensors in, tensors out; no state, no fastai."""
 
+from scn_fastai.core.doctor import Diagnosis, diagnose_alpha
 from scn_fastai.core.importance import attention_weights, high_group_size, low_importance
 from scn_fastai.core.losses import (
     SCNLoss,
@@ -7,6 +8,7 @@ from scn_fastai.core.losses import (
     group_means,
     rank_hinge,
     rank_regularization,
+    relative_importance,
     scn_loss,
     weighted_cross_entropy,
     weighted_logits,
@@ -14,11 +16,13 @@ from scn_fastai.core.losses import (
 from scn_fastai.core.relabeling import Relabel, average_evidence, most_doubted, relabel, spare_ineligible
 
 __all__ = [
+    "Diagnosis",
     "Relabel",
     "SCNLoss",
     "attention_weights",
     "average_evidence",
     "combine_losses",
+    "diagnose_alpha",
     "group_means",
     "high_group_size",
     "low_importance",
@@ -26,6 +30,7 @@ __all__ = [
     "rank_hinge",
     "rank_regularization",
     "relabel",
+    "relative_importance",
     "scn_loss",
     "spare_ineligible",
     "weighted_cross_entropy",

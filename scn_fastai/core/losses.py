@@ -42,6 +42,19 @@ def weighted_logits(logits: Tensor, alpha: Tensor) -> Tensor:
     return alpha.unsqueeze(1) * logits
 
 
+def relative_importance(alpha: Tensor) -> Tensor:
+    """Importance relative to the batch, ``alpha_i / mean(alpha)``: who counts more, not how much all count.
+
+    Not in the paper. There, WCE can also turn all alphas down together: early on the network is mostly wrong,
+    lower confidence pays, and alpha falls for everyone, which slows learning. Divided by its mean, alpha has
+    no gradient in that direction, and the mean weight is 1, so the plain logits stay calibrated.
+
+    >>> relative_importance(torch.tensor([0.2, 0.6]))
+    tensor([0.5000, 1.5000])
+    """
+    return alpha / alpha.mean()
+
+
 def weighted_cross_entropy(logits: Tensor, alpha: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Logit-Weighted Cross-Entropy loss, WCE (SCN, Eq. 2): cross-entropy of the weighted logits.
 

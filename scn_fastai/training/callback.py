@@ -14,6 +14,7 @@ from scn_fastai.core import (
     most_doubted,
     rank_regularization,
     relabel,
+    relative_importance,
     spare_ineligible,
     weighted_logits,
 )
@@ -171,8 +172,9 @@ class SCNCallback(Callback):
             self._check_output()
         self._alpha = self._head.alpha.as_subclass(torch.Tensor)
         self._logits = self.learn.pred.as_subclass(torch.Tensor)
+        self._weight = relative_importance(self._alpha) if self.settings.relative else self._alpha
         if self.settings.weight:
-            self.learn.pred = weighted_logits(self._logits.float(), self._alpha)
+            self.learn.pred = weighted_logits(self._logits.float(), self._weight)
 
     def after_loss(self) -> None:
         """Add the rank regularization loss (Eq. 3)."""
@@ -192,7 +194,7 @@ class SCNCallback(Callback):
         """Note alpha, logits and evidence of the batch; relabel by it if the evidence is that of the step."""
         if self.training and self._watching:
             self._observe()
-        self._alpha = self._logits = None
+        self._alpha = self._logits = self._weight = None
         if self._head is not None:
             self._head.clear()
 
@@ -212,6 +214,7 @@ class SCNCallback(Callback):
             relabeled=relabeled,
             changed=int((self.ledger.current != self.ledger.given).sum()),
             relabeling=self._relabels,
+            relative=self.settings.relative,
             settled=self.history.settled_share(),
             train_accuracy_given=label_accuracy(*now, self.ledger.given),
             train_accuracy_current=label_accuracy(*now, trained_on),
@@ -243,7 +246,7 @@ class SCNCallback(Callback):
             self._head.margin.data.clamp_(0, 1)
         if not s.relabel:
             return
-        probs = (weighted_logits(logits, alpha) if s.logits == "weighted" and s.weight else logits).softmax(1)
+        probs = (weighted_logits(logits, self._weight.detach()) if s.logits == "weighted" and s.weight else logits).softmax(1)
         if s.evidence == "averaged":
             self.history.average(index, probs, s.evidence_decay)
         elif self._relabels:

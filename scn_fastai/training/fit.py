@@ -121,8 +121,11 @@ def train_faces(
     resume: bool = False,
     callbacks=(),
     bar: bool = True,
+    about: dict | None = None,
 ) -> dict:
     """Train one recipe on faces and return its summary (see `summary_of`); the Run lies in ``folder``.
+
+    ``about`` is added to the Run's settings: where the faces come from, say.
 
     Raises:
         DataError: a class has no training face.
@@ -131,6 +134,8 @@ def train_faces(
     train = train or TrainSettings()
     _check_classes(faces)
     learn = face_learner(faces, recipe, train, folder)
+    if folder is not None:
+        learn.scn.saved.settings |= about or {}
     start = Run.load(folder).resume(learn) if resume else 0
     learn.add_cbs(callbacks)
     if not bar:
@@ -205,6 +210,10 @@ class Cost:
 
     seconds: float
     memory: int
+
+    def times(self, runs: int, at_a_time: int = 1) -> "Cost":
+        """The cost of so many runs after each other, some of them at a time."""
+        return Cost(self.seconds * runs, self.memory * at_a_time)
 
     def __str__(self) -> str:
         minutes = f"{self.seconds / 60:.0f} minutes" if self.seconds > 90 else f"{self.seconds:.0f} seconds"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from scn_fastai.core.doctor import Diagnosis, diagnose_alpha
 from scn_fastai.core.losses import weighted_logits
 from scn_fastai.core.relabeling import average_evidence
 from scn_fastai.errors import RunError
@@ -142,18 +143,26 @@ class SCNHistory:
         """A row per epoch: wce, rank, alpha_high, alpha_low, alpha_mean, alpha_sd, seen, relabeled, ..."""
         return pd.DataFrame(self._rows)
 
+    def doctor(self, margin: float) -> Diagnosis:
+        """The alpha doctor's word on this training, for its rank margin (delta1) (see `diagnose_alpha`)."""
+        if not self._rows:
+            raise RunError("There is no epoch in this history yet: train before you ask the alpha doctor.")
+        first, last = self._rows[0], self._rows[-1]
+        gap = first["alpha_high"] - first["alpha_low"]
+        return diagnose_alpha(last["alpha_mean"], last["alpha_sd"], gap, first["rank"], margin)
+
     def probs(self, epoch: int = -1, logits: str = "weighted") -> np.ndarray:
         """Predicted probabilities of an epoch, float32 ``[N, C]``, of the weighted or the raw logits; NaN if unseen."""
-        z, alpha = self._epoch_tensors(epoch)
-        z = weighted_logits(z, alpha) if logits == "weighted" else z
+        z, alpha, weight = self._epoch_tensors(epoch)
+        z = weighted_logits(z, weight) if logits == "weighted" else z
         probs = z.softmax(1)
         probs[alpha.isnan()] = torch.nan
         return probs.numpy()
 
     def loss(self, labels: Tensor | np.ndarray, epoch: int = -1) -> np.ndarray:
         """Weighted cross-entropy of each sample in an epoch against any labels, float32 ``[N]``; NaN if unseen."""
-        z, alpha = self._epoch_tensors(epoch)
-        return cross_entropy(weighted_logits(z, alpha), torch.as_tensor(labels).cpu(), reduction="none").numpy()
+        z, _, weight = self._epoch_tensors(epoch)
+        return cross_entropy(weighted_logits(z, weight), torch.as_tensor(labels).cpu(), reduction="none").numpy()
 
     def samples(self, epoch: int = -1, labels: Tensor | np.ndarray | None = None) -> pd.DataFrame:
         """A row per sample of one epoch: alpha, low, seen, predicted, p_max, and p_given, loss if labels are given."""
@@ -200,11 +209,12 @@ class SCNHistory:
             raise RunError(f"There is no epoch {epoch} in this history, which has {self.epoch} (0 to {self.epoch - 1}).")
         return arrays[epoch]
 
-    def _epoch_tensors(self, epoch: int) -> tuple[Tensor, Tensor]:
-        return (
-            torch.from_numpy(self._pick(self._logits, epoch).astype(np.float32)),
-            torch.from_numpy(self._pick(self._alpha, epoch).copy()),
-        )
+    def _epoch_tensors(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, alpha, and what the logits were weighted by: alpha, or alpha over its mean."""
+        alpha = torch.from_numpy(self._pick(self._alpha, epoch).copy())
+        logits = torch.from_numpy(self._pick(self._logits, epoch).astype(np.float32))
+        row = self._rows[epoch]
+        return logits, alpha, alpha / row["alpha_mean"] if row.get("relative") else alpha
 
 
 def _stack(arrays: list[np.ndarray], empty: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -36,7 +36,7 @@ def score_samples(learn, items=None, labels=None) -> pd.DataFrame:
     else:
         dl = learn.dls.test_dl(items)
     batches = (batch[0] for batch in dl)
-    weighted = scn is None or scn.settings.weight
+    weighted = scn is None or scn.settings.weight and not scn.settings.relative
     return score_batches(learn.model, batches, list(learn.dls.vocab), labels, weighted)
 
 

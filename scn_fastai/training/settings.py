@@ -28,6 +28,7 @@ class SCNSettings:
     """
 
     weight: bool = True  # multiply the logits by alpha (Eq. 2)
+    relative: bool = True  # weight by alpha / mean alpha of the batch; False: by alpha itself (paper)
     rank: bool = True  # add the rank regularization loss (Eq. 3)
     relabel: bool = True  # change labels (Eq. 5)
     beta: float = 0.7  # share of the high-importance group
@@ -88,6 +89,7 @@ PRESETS = {
     "default": SCNSettings(),
     # Equations as printed; what the text leaves open is as in the released code (weighted logits, train mode).
     "paper": SCNSettings(
+        relative=False,
         combine="mix",
         relabel_from=10,
         scope="low",
@@ -98,6 +100,7 @@ PRESETS = {
     ),
     # github.com/kaiwang960112/Self-Cure-Network, src/train.py and README: delta1 is 0.07 for its batch of 64.
     "released": SCNSettings(
+        relative=False,
         rank_margin=0.07,
         relabel_from=10,
         scope="all",

@@ -1,0 +1,78 @@
+"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``."""
+
+import argparse
+import sys
+
+from scn_fastai.cli import commands
+from scn_fastai.errors import SCNError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; our own errors end it with one sentence and exit code 2."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except SCNError as error:
+        print(f"scn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("scn: interrupted; every finished epoch is saved, the same command with --resume goes on", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="scn", description="SCN: train with uncertain labels, see what was cured.")
+    verbs = top.add_subparsers(required=True, metavar="COMMAND")
+    demo = _verb(verbs, "demo", commands.demo, "a plain network and SCN side by side on small drawn faces (3 minutes)")
+    demo.add_argument("--out", default="runs/demo", help="folder for the runs and the report")
+    _train(_verb(verbs, "train", commands.train, "train one recipe"))
+    _compare(_verb(verbs, "compare", commands.compare, "train several recipes with several seeds"))
+    _verb(verbs, "recipes", commands.recipes, "list the recipes")
+    predict = _verb(verbs, "predict", commands.predict, "score images with a trained run")
+    predict.add_argument("folder", metavar="RUN", help="folder of the run")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
+    report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
+    return top
+
+
+def _verb(verbs, name: str, run, about: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=about, description=about)
+    verb.set_defaults(run=run)
+    verb.add_argument("--json", action="store_true", help="print a JSON summary on standard output, nothing else there")
+    return verb
+
+
+def _train(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--recipe", default="default", help="see `scn recipes` (default: default)")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--out", default="runs/train", help="folder of the run")
+    verb.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _common(verb)
+
+
+def _compare(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--recipes", default="plain,paper,default", help="names, separated by commas")
+    verb.add_argument("--seeds", default="0,1,2", help="whole numbers, separated by commas")
+    verb.add_argument("--out", default="runs/compare", help="folder for the runs; finished ones are not run again")
+    verb.add_argument("--jobs", type=int, help="runs at a time (default: one a core; 1 on a GPU)")
+    _common(verb)
+
+
+def _common(verb: argparse.ArgumentParser) -> None:
+    data = verb.add_argument_group("data")
+    data.add_argument("--data", default="standin", metavar="NAME", help="ferplus, fer2013, folder, csv or standin")
+    data.add_argument("--path", help="folder or file of the data set")
+    data.add_argument("--rule", default="argmax8", help="FERPlus: how votes become a label")
+    data.add_argument("--limit", type=int, metavar="N", help="number of training faces, class by class")
+    data.add_argument("--noise", type=float, default=0.0, help="share of training labels to flip (0.3)")
+    data.add_argument("--noise-kind", default="symmetric", help="symmetric or confusion")
+    how = verb.add_argument_group("training")
+    how.add_argument("--arch", default="resnet18", help="small, a torchvision name, or timm:NAME")
+    how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are)")
+    how.add_argument("--epochs", type=int, default=25)
+    how.add_argument("--batch-size", type=int, default=128)
+    how.add_argument("--lr", type=float, default=0.05, help="highest learning rate of the one-cycle schedule")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    how.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")

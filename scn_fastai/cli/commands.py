@@ -1,0 +1,265 @@
+"""What each command does: read the options, call the rooms, print."""
+
+import json
+import math
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from scn_fastai.data.source import Source
+from scn_fastai.errors import RunError, SettingsError
+from scn_fastai.training.recipes import RECIPES, recipe
+
+
+def demo(options: Namespace) -> int:
+    """A plain network and the default recipe on faces with human-like wrong labels."""
+    from scn_fastai.training.fit import TrainSettings
+
+    _say("The faces of this demo are a small stand-in drawn in code; 30 % of their labels are made wrong on purpose.")
+    source = Source("standin", limit=2000, noise=0.3, noise_kind="confusion")
+    train = TrainSettings(arch="small", epochs=15)
+    return _run_grid(["plain", "default"], [0], train, source, options)
+
+
+def train(options: Namespace) -> int:
+    """One recipe, one seed."""
+    from scn_fastai.training.fit import expected_cost, train_faces
+
+    source, how = _source(options), _train_settings(options, options.seed)
+    recipe(options.recipe)
+    out = Path(options.out)
+    if (out / "settings.json").exists() and not options.resume:
+        raise RunError(f"{out} holds a run already: add --resume to go on with it, or choose another --out.")
+    faces = source.load(options.seed)
+    _say(str(faces.account))
+    _say(f"{faces!r}\nThis will take {expected_cost(faces, how)}.")
+    shown = sys.stderr.isatty() and not options.json
+    about = {"data": source.as_dict()}
+    with _quiet_stdout(not shown):
+        summary = train_faces(faces, options.recipe, how, out, options.resume, bar=shown, about=about)
+    _report_run(out, faces, summary)
+    _print_summary(summary, options.json)
+    return 0
+
+
+def compare(options: Namespace) -> int:
+    """A grid of recipes and seeds."""
+    recipes_asked, seeds = _names(options.recipes), [_whole(seed) for seed in _names(options.seeds)]
+    for name in recipes_asked:
+        recipe(name)
+    return _run_grid(recipes_asked, seeds, _train_settings(options, 0), _source(options), options)
+
+
+def recipes(options: Namespace) -> int:
+    """The list of recipes."""
+    if options.json:
+        rows = [{"name": r.name, "about": r.about, "settings": r.settings.as_dict()} for r in RECIPES.values()]
+        print(json.dumps(rows, indent=1))
+    else:
+        for r in RECIPES.values():
+            print(f"{r.name:<14}{r.about}")
+    return 0
+
+
+def predict(options: Namespace) -> int:
+    """Alpha and probabilities of image files, by a trained run."""
+    from scn_fastai.training.predict import predict_files
+    from scn_fastai.training.run import Run
+
+    table, problems = predict_files(Run.load(options.folder), options.images)
+    if options.json:
+        print(json.dumps({"images": _plain(table.to_dict("records")), "problems": problems}, indent=1))
+    else:
+        if len(table):
+            print(table[["image", "predicted", "p_max", "alpha"]].to_string(index=False, float_format="%.4f"))
+        for problem in problems:
+            print(f"scn: {problem['image']}: {problem['problem']}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def report(options: Namespace) -> int:
+    """The HTML report of a run or a comparison."""
+    from scn_fastai.training.run import Run
+
+    folder = Path(options.folder)
+    if (folder / "runs.json").exists():
+        runs = pd.DataFrame(json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"])
+        written = _report_comparison(folder, runs)
+    else:
+        run = Run.load(folder)
+        summary_file = folder / "summary.json"
+        summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+        written = _report_run(folder, _faces_of(run), summary)
+    print(json.dumps({"report": str(written)}) if options.json else written)
+    return 0
+
+
+# -- parts --------------------------------------------------------------------------------------------------------
+
+
+def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: Namespace) -> int:
+    from scn_fastai.training.compare import best_jobs, cells, finished, spread
+    from scn_fastai.training.compare import compare as run_all
+    from scn_fastai.training.fit import expected_cost
+
+    out = Path(options.out)
+    grid = cells(names, seeds, how, source, out)
+    left = [cell for cell in grid if finished(cell) is None]
+    jobs = getattr(options, "jobs", None) or best_jobs(len(grid), how.device)
+    faces = source.load(seeds[0])
+    _say(f"{faces.account}\n{faces!r}")
+    if left:
+        cost = expected_cost(faces, how)
+        rounds = math.ceil(len(left) / jobs) * (jobs if how.device == "cpu" or jobs > 1 else 1)
+        _say(f"{len(left)} of {len(grid)} runs to do, {jobs} at a time: {cost.times(rounds, jobs)} in all.")
+    with tqdm(total=sum(c.train.epochs for c in grid), unit="epoch", file=sys.stderr, mininterval=1) as bar:
+        runs = run_all(grid, jobs, lambda done, total, line: _move(bar, done, line))
+    out.mkdir(parents=True, exist_ok=True)
+    setup = {"data": source.as_dict(), "train": asdict(how), "recipes": names, "seeds": seeds}
+    result = {"runs": _plain(runs.to_dict("records")), "setup": setup}
+    (out / "runs.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    if len(seeds) == 1:
+        for cell in grid:
+            _report_run(cell.folder, faces, json.loads((cell.folder / "summary.json").read_text(encoding="utf-8")))
+    written = _report_comparison(out, runs)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(table_text(spread(runs)))
+        print(f"\nReport: {written}")
+    return 0
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """The comparison as a text table, in per cent.
+
+    >>> row = {"seeds": 2, "last_mean": 0.5, "last_sd": 0.01, "best_mean": 0.6, "best_sd": 0.02}
+    >>> print(table_text(pd.DataFrame({"plain": row}).T))
+    recipe        seeds  last epoch     best epoch     minus plain (95 %)       labels right   relabel precision
+    plain         2      50.0 +- 1.0    60.0 +- 2.0    -                        -              -
+    """
+    head = ("recipe", "seeds", "last epoch", "best epoch", "minus plain (95 %)", "labels right", "relabel precision")
+    lines = [_line(head)]
+    for name, row in table.iterrows():
+        gap = "-"
+        if not math.isnan(row.get("difference", math.nan)):
+            gap = f"{100 * row['difference']:+.1f} ({100 * row['low95']:+.1f} to {100 * row['high95']:+.1f})"
+        labels = "-"
+        if not math.isnan(row.get("label_accuracy_after", math.nan)):
+            labels = f"{row['label_accuracy_before']:.2f} -> {row['label_accuracy_after']:.2f}"
+        precision = row.get("relabel_precision", math.nan)
+        reached = [f"{100 * row[f'{k}_mean']:.1f} +- {100 * row[f'{k}_sd']:.1f}" for k in ("last", "best")]
+        seeds = f"{row['seeds']:.0f}"
+        lines.append(_line((name, seeds, *reached, gap, labels, "-" if math.isnan(precision) else f"{precision:.2f}")))
+    return "\n".join(lines)
+
+
+def _line(parts: tuple[str, ...]) -> str:
+    return "".join(f"{part:<{width}}" for part, width in zip(parts, (14, 7, 15, 15, 25, 15, 0), strict=True)).rstrip()
+
+
+def _move(bar: tqdm, done: int, line: str) -> None:
+    bar.set_postfix_str(line, refresh=False)
+    bar.update(done - bar.n)
+
+
+def _report_run(folder: Path, faces, summary: dict | None) -> Path:
+    from scn_fastai.plots import write_report
+    from scn_fastai.training.run import Run
+
+    images = None if faces is None else faces.part("train").images
+    return write_report(Run.load(folder), folder / "report.html", images=images, summary=summary)
+
+
+def _report_comparison(out: Path, runs: pd.DataFrame) -> Path:
+    from scn_fastai.plots import write_comparison
+    from scn_fastai.training.run import Run
+
+    curves: dict[str, list[pd.DataFrame]] = {}
+    for row in runs.itertuples():
+        history = Run.load(out / f"{row.recipe}-seed{row.seed}").history
+        curves.setdefault(row.recipe, []).append(history.frame())
+    return write_comparison(runs, curves, out / "comparison.html")
+
+
+def _faces_of(run):
+    """The faces of a run from where they were read, or None with a sentence if they are not there any more."""
+    data = run.settings.get("data")
+    if data is None:
+        return None
+    try:
+        return Source(**data).load(run.settings["train"]["seed"])
+    except ValueError as error:
+        _say(f"The faces cannot be shown: {error}")
+        return None
+
+
+def _source(options: Namespace) -> Source:
+    return Source(
+        name=options.data,
+        path=options.path,
+        rule=options.rule,
+        limit=options.limit,
+        noise=options.noise,
+        noise_kind=options.noise_kind,
+    )
+
+
+def _train_settings(options: Namespace, seed: int):
+    from scn_fastai.training.fit import TrainSettings
+
+    if options.epochs < 1 or options.batch_size < 2:
+        raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
+    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile")
+    return TrainSettings(seed=seed, **{name: getattr(options, name) for name in names})
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not a seed: give whole numbers separated by commas, such as 0,1,2.") from None
+
+
+def _print_summary(summary: dict, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_plain(summary)))
+        return
+    for name, value in summary.items():
+        print(f"{name:<24}{value:.4f}" if isinstance(value, float) else f"{name:<24}{'-' if value is None else value}")
+
+
+def _plain(value):
+    """The same, with NaN as None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class _quiet_stdout:
+    """Send what fastai prints (its epoch table) to standard error when standard output is for the summary."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+
+    def __enter__(self):
+        self.stdout = sys.stdout
+        if self.quiet:
+            sys.stdout = sys.stderr
+
+    def __exit__(self, *_):
+        sys.stdout = self.stdout

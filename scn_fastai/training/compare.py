@@ -1,0 +1,186 @@
+"""Several recipes with several seeds, side by side: runs on disk, figures with their spread, resumable."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.learner import Callback
+from scipy.stats import t as student_t
+
+from scn_fastai.data.source import Source
+from scn_fastai.errors import RunError
+from scn_fastai.training.fit import TrainSettings, train_faces
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison."""
+
+    recipe: str
+    train: TrainSettings
+    source: Source
+    folder: Path
+
+    def about(self) -> dict:
+        """What tells this run from another: kept in the run's settings and compared before it is taken as done."""
+        return {"data": self.source.as_dict(), "recipe": self.recipe, "train": asdict(self.train)}
+
+
+def cells(recipes: list[str], seeds: list[int], train: TrainSettings, source: Source, out: Path) -> list[Cell]:
+    """The grid of recipes and seeds; seeds vary slowest, so that every recipe has a figure early."""
+    return [
+        Cell(name, replace(train, seed=seed), source, out / f"{name}-seed{seed}") for seed in seeds for name in recipes
+    ]
+
+
+def best_jobs(n_cells: int, device: str = "auto") -> int:
+    """How many runs at a time: one on a GPU; on a CPU one a core, since two runs of one thread each get more done
+    than one run of two threads.
+    """
+    if torch.cuda.is_available() and device != "cpu":
+        return 1
+    return max(1, min(n_cells, os.cpu_count() or 1))
+
+
+def compare(grid: list[Cell], jobs: int = 1, progress: Callable[[int, int, str], None] | None = None) -> pd.DataFrame:
+    """Run every cell that is not done yet; a row per run (see `summary_of`), in the order of the grid.
+
+    A finished run is never run again, an interrupted one goes on from its last epoch.
+
+    Args:
+        grid: the cells.
+        jobs: how many run at a time, each in a process of its own with its share of the cores.
+        progress: called with epochs done, epochs in all, and a line about the run that moved.
+
+    Raises:
+        RunError: a folder holds a run with other settings.
+    """
+    done = {cell.folder: finished(cell) for cell in grid}
+    left = [cell for cell in grid if done[cell.folder] is None]
+    total = sum(cell.train.epochs for cell in grid)
+    count = total - sum(cell.train.epochs for cell in left)
+    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
+    context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        queue = manager.Queue()
+        futures = {pool.submit(run_cell, cell, threads, queue): cell for cell in left}
+        for summary, line in _listen(futures, queue):
+            if summary is not None:
+                done[futures_folder(summary, left)] = summary
+            else:
+                count += 1
+                if progress is not None:
+                    progress(count, total, line)
+    return pd.DataFrame([done[cell.folder] for cell in grid])
+
+
+def futures_folder(summary: dict, grid: list[Cell]) -> Path:
+    """The folder of the run that a summary belongs to."""
+    return next(c.folder for c in grid if (c.recipe, c.train.seed) == (summary["recipe"], summary["seed"]))
+
+
+def _listen(futures: dict, queue):
+    """Yield (None, line) for each epoch that ends in any process and (summary, '') for each run."""
+    waiting = set(futures)
+    while waiting:
+        while not queue.empty():
+            yield None, queue.get()
+        for future in [f for f in waiting if f.done()]:
+            waiting.remove(future)
+            while not queue.empty():
+                yield None, queue.get()
+            yield future.result(), ""
+        if waiting:
+            next(iter(as_completed_or_wait(waiting)), None)
+
+
+def as_completed_or_wait(waiting: set, seconds: float = 0.5):
+    """Futures that end within half a second, so that the progress moves between them."""
+    try:
+        yield next(as_completed(waiting, timeout=seconds))
+    except TimeoutError:
+        return
+
+
+def finished(cell: Cell) -> dict | None:
+    """The summary of a run that is done, or None.
+
+    Raises:
+        RunError: the folder holds a run with other settings.
+    """
+    settings_file, summary_file = cell.folder / "settings.json", cell.folder / "summary.json"
+    if not settings_file.exists():
+        return None
+    settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    for name, value in cell.about().items():
+        if settings.get(name) != value:
+            raise RunError(
+                f"{cell.folder} holds a run with other settings ({name}): choose another --out, or remove that folder."
+            )
+    return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+
+
+def run_cell(cell: Cell, threads: int, queue=None) -> dict:
+    """Train one cell in this process."""
+    torch.set_num_threads(threads)
+    callbacks = [] if queue is None else [_Tell(queue, f"{cell.recipe} seed {cell.train.seed}")]
+    resume = (cell.folder / "settings.json").exists()
+    faces = cell.source.load(cell.train.seed)
+    about = {"data": cell.source.as_dict()}
+    return train_faces(faces, cell.recipe, cell.train, cell.folder, resume, callbacks, bar=False, about=about)
+
+
+class _Tell(Callback):
+    """Say in the parent process that an epoch has ended."""
+
+    order = 55  # after Recorder
+
+    def __init__(self, queue, name: str):
+        self.queue, self.what = queue, name
+
+    def after_epoch(self) -> None:
+        history = self.learn.scn.history
+        if history is not None and history.epoch > self.learn.epoch:
+            self.queue.put(f"{self.what}: epoch {self.learn.epoch}, accuracy {history.last('accuracy'):.3f}")
+
+
+def spread(runs: pd.DataFrame, baseline: str = "plain") -> pd.DataFrame:
+    """Mean and standard deviation over seeds of each recipe, and its paired difference to the baseline.
+
+    The interval of the difference is Student's over the seeds that both have, 95 %; NaN with fewer than two.
+
+    Args:
+        runs: a row per run with recipe, seed, accuracy_last, accuracy_best, ...
+
+    >>> runs = pd.DataFrame({"recipe": ["plain", "plain", "x", "x"], "seed": [0, 1, 0, 1],
+    ...                      "accuracy_last": [0.5, 0.6, 0.6, 0.7], "accuracy_best": [0.6, 0.6, 0.7, 0.7]})
+    >>> spread(runs).loc["x", ["last_mean", "difference"]].round(3).tolist()
+    [0.65, 0.1]
+    """
+    rows = {}
+    base = runs[runs["recipe"] == baseline].set_index("seed")["accuracy_last"]
+    extra = ("relabel_precision", "relabel_recall", "label_accuracy_before", "label_accuracy_after", "changed")
+    for name in runs["recipe"].drop_duplicates():
+        mine = runs[runs["recipe"] == name].set_index("seed")
+        row = {"seeds": len(mine)}
+        for kind in ("last", "best"):
+            row |= {f"{kind}_mean": mine[f"accuracy_{kind}"].mean(), f"{kind}_sd": mine[f"accuracy_{kind}"].std()}
+        row |= paired_difference(mine["accuracy_last"], base) if name != baseline else {}
+        row |= {column: pd.to_numeric(mine[column]).mean() for column in extra if column in mine}
+        rows[name] = row
+    return pd.DataFrame(rows).T
+
+
+def paired_difference(mine: pd.Series, base: pd.Series) -> dict[str, float]:
+    """Mean difference over the seeds that both series have, with its 95 % interval."""
+    gap = (mine - base).dropna()
+    half = student_t.ppf(0.975, len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
+    mean = gap.mean() if len(gap) else np.nan
+    return {"difference": mean, "low95": mean - half, "high95": mean + half}
