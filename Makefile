@@ -32,7 +32,7 @@ lint: $(STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff format --check .
 
 format: $(STAMP)  ## let ruff repair and format what it can
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
 
 pytest: $(STAMP)  ## tests and the examples in the docstrings (ARGS="-m 'not slow'")
@@ -67,8 +67,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  fi; \
 	  echo "Making $(VENV) with $$("$$found" --version)."; \
 	  "$$found" -m venv --clear $(VENV); \
+	  echo "On Linux about 3 GB are fetched and 7 GB lie on disk then: some minutes, once."; \
 	fi; \
-	echo "Installing the packages of constraints.txt (on Linux about 3 GB to fetch, 7 GB on disk; some minutes, once)."; \
+	echo "Installing the packages of constraints.txt."; \
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[test]" \
 	  | awk '/(Downloading|Using cached) .*\(([0-9][0-9]+(\.[0-9]+)? MB|[0-9.]+ GB)\)/ {split($$2, part, "-"); print "  " part[1], part[2], $$(NF-1), $$NF; fflush()} /^Installing/ {print "  unpacking"; fflush()}'; \
 	touch $@; \

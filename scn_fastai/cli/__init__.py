@@ -16,7 +16,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("scn: interrupted; every finished epoch is saved, the same command with --resume goes on", file=sys.stderr)
+        print(
+            "scn: interrupted; every finished epoch is saved, the same command with --resume goes on", file=sys.stderr
+        )
         return 130
 
 

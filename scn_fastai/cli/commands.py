@@ -27,7 +27,7 @@ def demo(options: Namespace) -> int:
 
 def train(options: Namespace) -> int:
     """One recipe, one seed."""
-    from scn_fastai.training.fit import expected_cost, train_faces
+    from scn_fastai.training.fit import TellEpochs, expected_cost, train_faces
 
     source, how = _source(options), _train_settings(options, options.seed)
     recipe(options.recipe)
@@ -39,8 +39,8 @@ def train(options: Namespace) -> int:
     _say(f"{faces!r}\nThis will take {expected_cost(faces, how)}.")
     shown = sys.stderr.isatty() and not options.json
     about = {"data": source.as_dict()}
-    with _quiet_stdout(not shown):
-        summary = train_faces(faces, options.recipe, how, out, options.resume, bar=shown, about=about)
+    callbacks = [] if shown else [TellEpochs(_say, options.recipe)]
+    summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about)
     _report_run(out, faces, summary)
     _print_summary(summary, options.json)
     return 0
@@ -248,18 +248,3 @@ def _plain(value):
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-class _quiet_stdout:
-    """Send what fastai prints (its epoch table) to standard error when standard output is for the summary."""
-
-    def __init__(self, quiet: bool):
-        self.quiet = quiet
-
-    def __enter__(self):
-        self.stdout = sys.stdout
-        if self.quiet:
-            sys.stdout = sys.stderr
-
-    def __exit__(self, *_):
-        sys.stdout = self.stdout

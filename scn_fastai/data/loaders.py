@@ -269,7 +269,7 @@ def face_loaders(
     num_workers: int = 0,
     stats: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> DataLoaders:
-    """fastai DataLoaders (train, valid and, if there is one, test) over the faces.
+    """Fastai DataLoaders (train, valid and, if there is one, test) over the faces.
 
     size: pixels to resize to, on the device. stats: (mean, std) of three channels to normalise with,
     by default those of the training images. `dls.train_ds.labels` are the given label codes,

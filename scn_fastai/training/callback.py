@@ -246,7 +246,9 @@ class SCNCallback(Callback):
             self._head.margin.data.clamp_(0, 1)
         if not s.relabel:
             return
-        probs = (weighted_logits(logits, self._weight.detach()) if s.logits == "weighted" and s.weight else logits).softmax(1)
+        probs = (
+            weighted_logits(logits, self._weight.detach()) if s.logits == "weighted" and s.weight else logits
+        ).softmax(1)
         if s.evidence == "averaged":
             self.history.average(index, probs, s.evidence_decay)
         elif self._relabels:
@@ -285,7 +287,9 @@ class SCNCallback(Callback):
                 "own: remove one of the two callbacks."
             )
         if getattr(self.learn.dls.train, "bs", 2) == 1:
-            raise SettingsError("SCN ranks the samples of a batch, so batch size 1 leaves nothing to rank: use 2 or more.")
+            raise SettingsError(
+                "SCN ranks the samples of a batch, so batch size 1 leaves nothing to rank: use 2 or more."
+            )
         if len(self.ledger.given) != len(self.learn.dls.train_ds):
             raise SettingsError(
                 f"The label ledger holds {len(self.ledger.given)} samples, but the training set now has "

@@ -3,20 +3,19 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from fastai.learner import Callback
 from scipy.stats import t as student_t
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError
-from scn_fastai.training.fit import TrainSettings, train_faces
+from scn_fastai.training.fit import TellEpochs, TrainSettings, train_faces
 
 
 @dataclass(frozen=True)
@@ -65,48 +64,36 @@ def compare(grid: list[Cell], jobs: int = 1, progress: Callable[[int, int, str],
     done = {cell.folder: finished(cell) for cell in grid}
     left = [cell for cell in grid if done[cell.folder] is None]
     total = sum(cell.train.epochs for cell in grid)
-    count = total - sum(cell.train.epochs for cell in left)
-    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
-    context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
-    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        queue = manager.Queue()
-        futures = {pool.submit(run_cell, cell, threads, queue): cell for cell in left}
-        for summary, line in _listen(futures, queue):
-            if summary is not None:
-                done[futures_folder(summary, left)] = summary
-            else:
-                count += 1
-                if progress is not None:
-                    progress(count, total, line)
+    count = iter(range(total - sum(cell.train.epochs for cell in left) + 1, total + 1))
+
+    def tell(line: str) -> None:
+        if progress is not None:
+            progress(next(count, total), total, line)
+
+    for cell, summary in _one_by_one(left, tell) if jobs == 1 else _in_processes(left, jobs, tell):
+        done[cell.folder] = summary
     return pd.DataFrame([done[cell.folder] for cell in grid])
 
 
-def futures_folder(summary: dict, grid: list[Cell]) -> Path:
-    """The folder of the run that a summary belongs to."""
-    return next(c.folder for c in grid if (c.recipe, c.train.seed) == (summary["recipe"], summary["seed"]))
+def _one_by_one(left: list[Cell], tell: Callable[[str], None]) -> Iterator[tuple[Cell, dict]]:
+    for cell in left:
+        yield cell, run_cell(cell, tell)
 
 
-def _listen(futures: dict, queue):
-    """Yield (None, line) for each epoch that ends in any process and (summary, '') for each run."""
-    waiting = set(futures)
-    while waiting:
-        while not queue.empty():
-            yield None, queue.get()
-        for future in [f for f in waiting if f.done()]:
-            waiting.remove(future)
+def _in_processes(left: list[Cell], jobs: int, tell: Callable[[str], None]) -> Iterator[tuple[Cell, dict]]:
+    """Each cell in a process of its own; what they tell comes through a queue."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        queue = manager.Queue()
+        futures = {pool.submit(run_cell, cell, queue.put, threads): cell for cell in left}
+        waiting = set(futures)
+        while waiting:
+            ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             while not queue.empty():
-                yield None, queue.get()
-            yield future.result(), ""
-        if waiting:
-            next(iter(as_completed_or_wait(waiting)), None)
-
-
-def as_completed_or_wait(waiting: set, seconds: float = 0.5):
-    """Futures that end within half a second, so that the progress moves between them."""
-    try:
-        yield next(as_completed(waiting, timeout=seconds))
-    except TimeoutError:
-        return
+                tell(queue.get())
+            for future in ended:
+                yield futures[future], future.result()
 
 
 def finished(cell: Cell) -> dict | None:
@@ -127,28 +114,15 @@ def finished(cell: Cell) -> dict | None:
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
 
 
-def run_cell(cell: Cell, threads: int, queue=None) -> dict:
-    """Train one cell in this process."""
-    torch.set_num_threads(threads)
-    callbacks = [] if queue is None else [_Tell(queue, f"{cell.recipe} seed {cell.train.seed}")]
+def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:
+    """Train one cell in this process, on so many threads; it goes on where an earlier try stopped."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    callback = TellEpochs(tell, f"{cell.recipe} seed {cell.train.seed}")
     resume = (cell.folder / "settings.json").exists()
     faces = cell.source.load(cell.train.seed)
     about = {"data": cell.source.as_dict()}
-    return train_faces(faces, cell.recipe, cell.train, cell.folder, resume, callbacks, bar=False, about=about)
-
-
-class _Tell(Callback):
-    """Say in the parent process that an epoch has ended."""
-
-    order = 55  # after Recorder
-
-    def __init__(self, queue, name: str):
-        self.queue, self.what = queue, name
-
-    def after_epoch(self) -> None:
-        history = self.learn.scn.history
-        if history is not None and history.epoch > self.learn.epoch:
-            self.queue.put(f"{self.what}: epoch {self.learn.epoch}, accuracy {history.last('accuracy'):.3f}")
+    return train_faces(faces, cell.recipe, cell.train, cell.folder, resume, [callback], bar=False, about=about)
 
 
 def spread(runs: pd.DataFrame, baseline: str = "plain") -> pd.DataFrame:

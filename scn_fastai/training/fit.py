@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
 from fastai.callback.progress import ProgressCallback
-from fastai.learner import Learner
+from fastai.imports import noop
+from fastai.learner import Callback, Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import SGD, OptimWrapper
@@ -70,9 +72,7 @@ def face_learner(
     model = build_network(train.arch, dls.c).to(device)
     # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
     opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
-    learn = Learner(
-        dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, metrics=accuracy, cbs=[scn]
-    )
+    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, metrics=accuracy, cbs=[scn])
     truth = _truth_codes(faces)
     if truth is not None:
         learn.add_cb(TruthColumns(truth))
@@ -81,7 +81,7 @@ def face_learner(
 
 
 def _torch_sgd(params, lr: float, wd: float = 0.0, **_) -> OptimWrapper:
-    """torch's SGD in one fused pass over the weights; fastai's own takes several."""
+    """Torch's SGD in one fused pass over the weights; fastai's own takes several."""
     return OptimWrapper(params, partial(torch.optim.SGD, momentum=0.9, weight_decay=wd, fused=True), lr=lr)
 
 
@@ -140,6 +140,7 @@ def train_faces(
     learn.add_cbs(callbacks)
     if not bar:
         learn.remove_cb(ProgressCallback)
+        learn.logger = noop
     began = time.perf_counter()
     if start < train.epochs:
         learn.fit_one_cycle(train.epochs, train.lr, start_epoch=start)
@@ -151,6 +152,24 @@ def train_faces(
     if folder is not None:
         _write_json(Path(folder) / "summary.json", summary)
     return summary
+
+
+class TellEpochs(Callback):
+    """Say a line at the end of every epoch, for those who look on from elsewhere.
+
+    Args:
+        tell: called with the line.
+        what: how the training is called in it.
+    """
+
+    order = 55  # after Recorder
+
+    def __init__(self, tell: Callable[[str], None], what: str):
+        self.tell, self.what = tell, what
+
+    def after_epoch(self) -> None:
+        """Tell the epoch and the accuracy that validation found."""
+        self.tell(f"{self.what}: epoch {self.learn.epoch}, accuracy {self.learn.scn.history.last('accuracy'):.3f}")
 
 
 def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:

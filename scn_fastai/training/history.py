@@ -206,7 +206,9 @@ class SCNHistory:
 
     def _pick(self, arrays: list[np.ndarray], epoch: int) -> np.ndarray:
         if not -self.epoch <= epoch < self.epoch:
-            raise RunError(f"There is no epoch {epoch} in this history, which has {self.epoch} (0 to {self.epoch - 1}).")
+            raise RunError(
+                f"There is no epoch {epoch} in this history, which has {self.epoch} (0 to {self.epoch - 1})."
+            )
         return arrays[epoch]
 
     def _epoch_tensors(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:

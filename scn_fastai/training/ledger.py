@@ -177,7 +177,9 @@ class LabelLedger:
         names = np.array(self.classes, dtype=object)
         image = np.arange(len(self.given)) if samples is None else samples["image"].to_numpy()
         if len(image) != len(self.given):
-            raise DataError(f"The ledger has {len(self.given)} samples but the table {len(image)}: pass its train part.")
+            raise DataError(
+                f"The ledger has {len(self.given)} samples but the table {len(image)}: pass its train part."
+            )
         table = pd.DataFrame({"path": image, "label": names[self.current.cpu()], "given": names[self.given.cpu()]})
         path = Path(path)
         temporary = path.with_name(path.name + ".part")
@@ -233,7 +235,9 @@ class LabelLedger:
         self.current = self.given.clone()
         self.current[samples] = torch.from_numpy(last["new"].to_numpy().copy())
         self._start_buffers()
-        decided = self._rows[self._rows["by"] != "undo"].drop_duplicates("sample", keep="last").set_index("sample")["by"]
+        decided = (
+            self._rows[self._rows["by"] != "undo"].drop_duplicates("sample", keep="last").set_index("sample")["by"]
+        )
         held = (last["by"] == "person") | (last["by"] == "undo") & (last["sample"].map(decided) == "rule")
         self._held[samples[torch.from_numpy(held.to_numpy().copy())]] = True
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scn_fastai.errors import RunError
 from scn_fastai.training.history import SCNHistory
-from scn_fastai.training.ledger import COLUMNS, LabelLedger
+from scn_fastai.training.ledger import LabelLedger
 
 FORMAT = 1
 MUST_HAVE = ("settings.json", "samples.parquet", "ledger.parquet", "history/epochs.parquet", "model.safetensors")
@@ -134,7 +134,7 @@ class Run:
     def save_epoch(self, learn, scn) -> None:
         """Write the whole run as it is after an epoch."""
         weights = {k: v for k, v in learn.model.state_dict().items() if isinstance(v, Tensor)}
-        resume = {"opt": learn.opt.state_dict(), "random": _random_state(learn)}
+        resume = {"opt": _plain_numbers(learn.opt.state_dict()), "random": _random_state(learn)}
         self.save(weights, resume)
 
     def save(self, weights: dict[str, Tensor], resume: dict | None = None) -> None:
@@ -171,7 +171,9 @@ class Run:
             safetensors.torch.save_file(evidence, new / "history" / "evidence.safetensors")
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         safetensors.torch.save_file(plain, new / "model.safetensors")
-        if not _link(old / "model_before.safetensors", new / "model_before.safetensors") and history.last("relabeling", 0):
+        if not _link(old / "model_before.safetensors", new / "model_before.safetensors") and history.last(
+            "relabeling", 0
+        ):
             _link(old / "model.safetensors", new / "model_before.safetensors")
         if resume is not None:
             (new / "resume").mkdir()
@@ -225,6 +227,15 @@ class Run:
         if self._random is not None:
             _set_random_state(learn, self._random)
             self._random = None
+
+
+def _plain_numbers(state):
+    """The same state with numpy's numbers (a scheduler's learning rates) as Python's, which need no pickle."""
+    if isinstance(state, dict):
+        return {key: _plain_numbers(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(_plain_numbers(value) for value in state)
+    return state.item() if isinstance(state, np.generic) else state
 
 
 def _extra(model) -> dict:

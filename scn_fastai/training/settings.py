@@ -58,15 +58,23 @@ class SCNSettings:
             raise SettingsError(f"gamma is {self.gamma}, but it weighs RR against WCE and must lie between 0 and 1.")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}, but it must be {' or '.join(map(repr, allowed))}.")
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)!r}, but it must be {' or '.join(map(repr, allowed))}."
+                )
         if not (self.relabel_from == "settled" or isinstance(self.relabel_from, int) and self.relabel_from >= 0):
-            raise SettingsError(f"relabel_from is {self.relabel_from!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
+            raise SettingsError(
+                f"relabel_from is {self.relabel_from!r}, but it must be an epoch (0, 1, ...) or 'settled'."
+            )
         if self.relabel_from == "settled" and self.evidence == "step" and self.relabel:
             raise SettingsError("relabel_from='settled' needs evidence='averaged': name an epoch for evidence='step'.")
         if self.budget is not None and not 0 < self.budget <= 1:
-            raise SettingsError(f"budget is {self.budget}, but it is a share of the training set: 0 < budget <= 1, or None.")
+            raise SettingsError(
+                f"budget is {self.budget}, but it is a share of the training set: 0 < budget <= 1, or None."
+            )
         if self.budget is not None and self.evidence == "step":
-            raise SettingsError("A budget ranks the whole training set, so it needs evidence='averaged' (or budget=None).")
+            raise SettingsError(
+                "A budget ranks the whole training set, so it needs evidence='averaged' (or budget=None)."
+            )
 
     def change(self, **values) -> "SCNSettings":
         """A copy with some settings changed.
