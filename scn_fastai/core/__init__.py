@@ -13,7 +13,14 @@ from scn_fastai.core.losses import (
     weighted_cross_entropy,
     weighted_logits,
 )
-from scn_fastai.core.relabeling import Relabel, average_evidence, most_doubted, relabel, spare_ineligible
+from scn_fastai.core.relabeling import (
+    Relabel,
+    average_evidence,
+    grown_budget,
+    most_doubted,
+    relabel,
+    spare_ineligible,
+)
 
 __all__ = [
     "Diagnosis",
@@ -24,6 +31,7 @@ __all__ = [
     "combine_losses",
     "diagnose_alpha",
     "group_means",
+    "grown_budget",
     "high_group_size",
     "low_importance",
     "most_doubted",

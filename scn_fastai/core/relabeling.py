@@ -52,6 +52,17 @@ def relabel(probs: Tensor, target: Tensor, eligible: Tensor | None = None, margi
     return Relabel(mask, torch.where(mask, best, target), p_max, p_given)
 
 
+def grown_budget(budget: float, epoch: int, ramp: int) -> float:
+    """Budget of the ``epoch``-th relabeling epoch (from 0): it grows evenly over ``ramp`` epochs to the full share.
+
+    The network knows least when relabeling begins, so only its surest doubts count then.
+
+    >>> [round(grown_budget(0.2, epoch, ramp=4), 2) for epoch in range(6)]
+    [0.05, 0.1, 0.15, 0.2, 0.2, 0.2]
+    """
+    return budget * min(1.0, (epoch + 1) / max(1, ramp))
+
+
 def spare_ineligible(change: Relabel, current: Tensor, eligible: Tensor) -> Relabel:
     """Leave the current label of samples that may not be relabeled now; for the others the rule's word holds.
 

@@ -10,6 +10,7 @@ from fastai.learner import Callback, Metric
 from scn_fastai.core import (
     combine_losses,
     group_means,
+    grown_budget,
     low_importance,
     most_doubted,
     rank_regularization,
@@ -264,7 +265,8 @@ class SCNCallback(Callback):
         eligible = eligible & history.now_low if s.scope == "low" else eligible
         change = relabel(history.evidence, reference, eligible, s.relabel_margin)
         if s.budget is not None:
-            change = most_doubted(change, reference, s.budget)
+            budget = grown_budget(s.budget, history.count("relabeling"), s.budget_ramp)
+            change = most_doubted(change, reference, budget)
         everyone = torch.arange(len(reference), device=reference.device)
         change = spare_ineligible(change, ledger.current, eligible)
         ledger.record(everyone, change, history.now_alpha, history.now_low)
@@ -288,7 +290,7 @@ class SCNCallback(Callback):
             )
         if getattr(self.learn.dls.train, "bs", 2) == 1:
             raise SettingsError(
-                "SCN ranks the samples of a batch, so batch size 1 leaves nothing to rank: use 2 or more."
+                "SCN ranks the samples of a batch, and a batch of 1 leaves nothing to rank: use 2 or more."
             )
         if len(self.ledger.given) != len(self.learn.dls.train_ds):
             raise SettingsError(
@@ -301,8 +303,8 @@ class SCNCallback(Callback):
         pred, logits = self.learn.pred, self._head.logits
         if not isinstance(pred, torch.Tensor) or logits is None or not torch.equal(pred, logits):
             raise SettingsError(
-                f"SCN needs a classifier whose output is that of its last Linear layer, but in "
-                f"{type(self.learn.model).__name__} something follows it (a softmax, say): end the network in the Linear."
+                "SCN needs a classifier whose output is that of its last Linear layer, but in "
+                f"{type(self.learn.model).__name__} something follows it (a softmax, say): end it in the Linear."
             )
 
     def _check_epoch(self) -> None:
@@ -310,8 +312,8 @@ class SCNCallback(Callback):
         if disagreed:
             self.ledger.rollback()
             raise SettingsError(
-                f"{disagreed} labels of this epoch belong to other samples than the loader's order says, so nothing was "
-                "relabeled: a step of the data pipeline skips items (SkipItemException) or changes labels at random; "
+                f"{disagreed} labels of this epoch belong to other samples than the loader's order says, so nothing "
+                "was relabeled: a step of the data pipeline skips items (SkipItemException) or changes labels at random; "
                 "drop the bad items before the loaders are made."
             )
         if not math.isfinite(self.history.mean("wce")):

@@ -40,8 +40,9 @@ def cells(recipes: list[str], seeds: list[int], train: TrainSettings, source: So
 
 
 def best_jobs(n_cells: int, device: str = "auto") -> int:
-    """How many runs at a time: one on a GPU; on a CPU one a core, since two runs of one thread each get more done
-    than one run of two threads.
+    """How many runs at a time: one on a GPU, one a core on a CPU.
+
+    On a CPU two runs of one thread each get more done than one run of two threads.
     """
     if torch.cuda.is_available() and device != "cpu":
         return 1

@@ -31,7 +31,7 @@ class SCNHistory:
     >>> history = SCNHistory(n_samples=3, n_classes=2)
     >>> history.begin_epoch("cpu")
     >>> history.see(torch.tensor([0, 2]), torch.tensor([0.9, 0.4]), torch.zeros(2, 2), torch.tensor([False, True]))
-    >>> history.add(wce=torch.tensor(0.7), rank=torch.tensor(0.), alpha_high=torch.tensor(.9), alpha_low=torch.tensor(.4))
+    >>> history.add(**{name: torch.tensor(0.5) for name in ("wce", "rank", "alpha_high", "alpha_low")})
     >>> _ = history.end_epoch(relabeled=0)
     >>> history.epoch, history.alpha.shape, history.seen[0].tolist()
     (1, (1, 3), [True, False, True])
@@ -116,6 +116,10 @@ class SCNHistory:
     def last(self, name: str, default: float = float("nan")) -> float:
         """A figure of the last finished epoch."""
         return self._rows[-1].get(name, default) if self._rows else default
+
+    def count(self, name: str) -> int:
+        """In how many finished epochs a figure is true."""
+        return sum(bool(row.get(name)) for row in self._rows)
 
     # -- reading -------------------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class LabelLedger:
         index = np.atleast_1d(np.asarray(index, dtype=np.int64))
         self._check_index(index)
         self._set(index, np.full(len(index), self._code(label)), by, epoch)
-        self._held[torch.from_numpy(index).to(self._held.device)] = True
+        self._held[_tensor(index).to(self._held.device)] = True
 
     def undo(self, index: list[int] | None = None, epoch: int | None = None) -> int:
         """Take back the last change of each sample in ``index``, or every change made in ``epoch``.
@@ -148,8 +148,8 @@ class LabelLedger:
         samples, old = last["sample"].to_numpy(), last["old"].to_numpy()
         differs = self.current.cpu().numpy()[samples] != old
         self._set(samples[differs], old[differs], "undo", None)
-        by_rule = torch.from_numpy((last["by"] == "rule").to_numpy())
-        self._held[torch.from_numpy(samples.copy()).to(self._held.device)] = by_rule.to(self._held.device)
+        by_rule = _tensor(last["by"] == "rule")
+        self._held[_tensor(samples).to(self._held.device)] = by_rule.to(self._held.device)
         return int(differs.sum())
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class LabelLedger:
         """Labels ``[N]`` as they were at the end of an epoch, rebuilt from the record."""
         labels = self.given.cpu().clone()
         rows = self._rows[self._rows["epoch"] <= epoch].drop_duplicates("sample", keep="last")
-        labels[torch.from_numpy(rows["sample"].to_numpy().copy())] = torch.from_numpy(rows["new"].to_numpy().copy())
+        labels[_tensor(rows["sample"])] = _tensor(rows["new"])
         return labels
 
     def frame(self) -> pd.DataFrame:
@@ -200,7 +200,7 @@ class LabelLedger:
             "given": self.given.cpu().clone(),
             "current": self.current.cpu().clone(),
             "held": self._held.cpu().clone(),
-        } | {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+        } | {name: _tensor(value) for name, value in tensors.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state in place.
@@ -231,15 +231,15 @@ class LabelLedger:
         """Rebuild current labels and held samples from a stored record."""
         self._rows = rows[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
         last = self._rows.drop_duplicates("sample", keep="last")
-        samples = torch.from_numpy(last["sample"].to_numpy().copy())
+        samples = _tensor(last["sample"])
         self.current = self.given.clone()
-        self.current[samples] = torch.from_numpy(last["new"].to_numpy().copy())
+        self.current[samples] = _tensor(last["new"])
         self._start_buffers()
         decided = (
             self._rows[self._rows["by"] != "undo"].drop_duplicates("sample", keep="last").set_index("sample")["by"]
         )
         held = (last["by"] == "person") | (last["by"] == "undo") & (last["sample"].map(decided) == "rule")
-        self._held[samples[torch.from_numpy(held.to_numpy().copy())]] = True
+        self._held[samples[_tensor(held)]] = True
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -259,8 +259,8 @@ class LabelLedger:
     def _set(self, index: np.ndarray, new: np.ndarray, by: str, epoch: int | None) -> None:
         old = self.current.cpu().numpy()[index]
         last = int(self._rows["epoch"].max()) if len(self._rows) else 0
-        where = torch.from_numpy(index.astype(np.int64)).to(self.current.device)
-        labels = torch.from_numpy(new.astype(np.int64)).to(self.current.device)
+        where = _tensor(index).to(self.current.device)
+        labels = _tensor(new).to(self.current.device)
         self.current[where] = labels
         self._before[where] = labels
         blank = np.full(len(index), np.nan)
@@ -277,6 +277,11 @@ class LabelLedger:
     def _check_index(self, index: np.ndarray) -> None:
         if len(index) and (index.min() < 0 or index.max() >= len(self.given)):
             raise DataError(f"Sample {index.max()} does not exist: this ledger has samples 0 to {len(self.given) - 1}.")
+
+
+def _tensor(values) -> Tensor:
+    """A tensor with its own memory: pandas hands out arrays that must not be written."""
+    return torch.from_numpy(np.array(values))
 
 
 def _empty() -> pd.DataFrame:

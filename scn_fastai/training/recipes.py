@@ -22,9 +22,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("plain", _PAPER.change(**_OFF), "cross-entropy alone; alpha is computed and ignored, to compare"),
-        Recipe(
-            "default", PRESETS["default"], "weighting, rank loss, relabeling by averaged evidence; README, 'Recipe'"
-        ),
+        Recipe("default", PRESETS["default"], "weighting, rank loss, relabeling by averaged evidence (see README)"),
         Recipe("paper", _PAPER, "SCN as printed in the paper (CVPR 2020)"),
         Recipe("released", PRESETS["released"], "SCN as in the authors' released train.py"),
         Recipe(
@@ -33,9 +31,7 @@ RECIPES = {
             "Table 5, row 2: Eq. 5 on all samples of a plain network",
         ),
         Recipe("rank-only", _PAPER.change(**{**_OFF, "rank": True}), "Table 5, row 3: alpha by the rank loss alone"),
-        Recipe(
-            "weight-only", _PAPER.change(**{**_OFF, "weight": True}), "Table 5, row 4: weighted cross-entropy alone"
-        ),
+        Recipe("weight-only", _PAPER.change(**{**_OFF, "weight": True}), "Table 5, row 4: WCE alone"),
         Recipe("weight-rank", _PAPER.change(relabel=False), "Table 5, row 5: everything but relabeling"),
     )
 }

@@ -54,9 +54,7 @@ def score_batches(
     """`score_samples` for a network and batches of input Tensors ``[B, 3, H, W]``."""
     head = find_head(model)
     if head is None:
-        raise SettingsError(
-            "This network has no importance head, so it has no alpha: add SCNCallback() to the Learner."
-        )
+        raise SettingsError("This network has no importance head and so no alpha: add SCNCallback() to the Learner.")
     device = head.weight.device
     alphas, probs = [], []
     with _plain_eval(model, head), torch.no_grad():

@@ -38,13 +38,14 @@ class SCNSettings:
     combine: str = "sum"  # 'mix': gamma RR + (1 - gamma) WCE (paper); 'sum': RR + WCE (released code)
     relabel_margin: float = 0.2  # delta2
     relabel_from: int | str = "settled"
-    settled: float = 0.95
+    settled: float = 0.9
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
     evidence: str = "averaged"  # 'step': this batch's prediction (paper); 'averaged': over epochs
     evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
     budget: float | None = 0.2  # at most this share of the training set is relabeled at a time; None: no limit
+    budget_ramp: int = 10  # epochs over which the budget grows to that share
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
     alpha_start: float | None = None  # alpha of every sample before training; None: around 0.5
@@ -57,23 +58,18 @@ class SCNSettings:
         if not 0 <= self.gamma <= 1:
             raise SettingsError(f"gamma is {self.gamma}, but it weighs RR against WCE and must lie between 0 and 1.")
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(
-                    f"{name} is {getattr(self, name)!r}, but it must be {' or '.join(map(repr, allowed))}."
-                )
-        if not (self.relabel_from == "settled" or isinstance(self.relabel_from, int) and self.relabel_from >= 0):
-            raise SettingsError(
-                f"relabel_from is {self.relabel_from!r}, but it must be an epoch (0, 1, ...) or 'settled'."
-            )
-        if self.relabel_from == "settled" and self.evidence == "step" and self.relabel:
-            raise SettingsError("relabel_from='settled' needs evidence='averaged': name an epoch for evidence='step'.")
+            value, words = getattr(self, name), " or ".join(map(repr, allowed))
+            if value not in allowed:
+                raise SettingsError(f"{name} is {value!r}, but it must be {words}.")
+        when = self.relabel_from
+        if when != "settled" and not (isinstance(when, int) and when >= 0):
+            raise SettingsError(f"relabel_from is {when!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
         if self.budget is not None and not 0 < self.budget <= 1:
+            raise SettingsError(f"budget is {self.budget}, but it is a share of the training set in (0, 1], or None.")
+        if self.relabel and self.evidence == "step" and (when == "settled" or self.budget is not None):
             raise SettingsError(
-                f"budget is {self.budget}, but it is a share of the training set: 0 < budget <= 1, or None."
-            )
-        if self.budget is not None and self.evidence == "step":
-            raise SettingsError(
-                "A budget ranks the whole training set, so it needs evidence='averaged' (or budget=None)."
+                "relabel_from='settled' and a budget look at the whole training set, so they need evidence='averaged': "
+                "with evidence='step' name an epoch and set budget=None."
             )
 
     def change(self, **values) -> "SCNSettings":

@@ -120,7 +120,7 @@ def test_report_is_written_again(run_folder, capsys):
         (["train", "--data", "folder", "--path", "nowhere"], "nowhere"),
         (["train", *TINY, "--recipe", "magic"], "There is no recipe 'magic'; there are: plain"),
         (["train", *TINY, "--arch", "resnet999"], "There is no architecture 'resnet999'"),
-        (["train", *TINY[:-4], "--batch-size", "1"], "--batch-size of 2 or more"),
+        (["train", *TINY[:-2], "--batch-size", "1"], "--batch-size of 2 or more"),
         (["train", *TINY, "--noise", "1.5"], "1.5"),
         (["compare", *TINY, "--seeds", "0,x"], "'x' is not a seed"),
         (["predict", "nowhere", "a.png"], "There is no run at nowhere"),

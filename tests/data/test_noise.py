@@ -73,7 +73,12 @@ def test_confusions_are_the_pairs_that_people_mix_up():
     np.testing.assert_allclose(matrix.sum(1), 1)
     assert (np.diag(matrix) == 0).all()
     partner = {names[i]: names[int(j)] for i, j in enumerate(matrix.argmax(1))}
-    for one, two in (("fear", "surprise"), ("anger", "disgust"), ("sadness", "neutral"), ("contempt", "happiness")):
+    for one, two in (
+        ("fear", "surprise"),
+        ("anger", "disgust"),
+        ("sadness", "neutral"),
+        ("contempt", "happiness"),
+    ):
         assert partner[one] == two and partner[two] == one
 
 
@@ -117,13 +122,19 @@ def test_transition_matrix_of_the_noise_that_was_made():
         (lambda: flip_labels([0, 1], float("nan")), "flip rate of nan makes no sense"),
         (lambda: flip_labels([0, 1], None), "kind 'symmetric' needs a rate"),
         (lambda: flip_labels([0, 1], 0.1, [[0.5, 0.6], [0, 1]]), "Row 0 of the noise matrix is not a distri"),
-        (lambda: flip_labels([0, 1], 0.1, [[0, 1], [-0.5, 1.5]]), "Row 1 of the noise matrix is not a distri"),
+        (
+            lambda: flip_labels([0, 1], 0.1, [[0, 1], [-0.5, 1.5]]),
+            "Row 1 of the noise matrix is not a distri",
+        ),
         (lambda: flip_labels([0, 1], 0.1, np.eye(3)), r"noise matrix is \[3, 3\], but there are 2 classes"),
         (lambda: flip_labels([0, 1], 1.0, np.eye(2)), "Class 0 has no class to flip to"),
         (lambda: flip_labels([0, 1], 0.1, "pairs"), "no noise kind 'pairs': use symmetric, confusion or a m"),
         (lambda: flip_labels([0, 1], 0.1, "confusion"), "Confusion noise knows no expression 0"),
         (lambda: flip_labels(["a", None], 0.1), "1 labels are missing"),
-        (lambda: flip_labels(["a", "z"], 0.1, classes=["a", "b"]), "Label z is outside the classes: they are a, b"),
+        (
+            lambda: flip_labels(["a", "z"], 0.1, classes=["a", "b"]),
+            "Label z is outside the classes: they are a, b",
+        ),
         (lambda: flip_labels([0, 5], 0.1, classes=3), "Label 5 is outside the classes"),
         (lambda: flip_labels([0, 0], 0.1), "when there are two classes"),
         (lambda: flip_labels([], 0.1), "There are no labels to flip"),
