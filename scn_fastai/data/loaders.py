@@ -58,7 +58,7 @@ class FaceDataset:
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
         self.vocab = list(classes)
         self.shape = tuple(images.shape[1:])
-        self._resident: dict[str, Tensor] = {}
+        self._resident: dict[str, tuple] = {}
 
     @property
     def c(self) -> int:
@@ -102,14 +102,17 @@ class FaceDataset:
         """(images, rows or None, labels) for indices that lie on `where`."""
         if where.type != "cpu":
             if str(device) not in self._resident:
-                self._resident = {str(device): torch.from_numpy(self.images[self.rows]).to(device)}
-            labels = None if self.labels is None else self.labels.to(device)
-            return self._resident[str(device)], None, labels
+                images = torch.from_numpy(self.images[self.rows]).to(device)
+                labels = None if self.labels is None else self.labels.to(device)
+                self._resident = {str(device): (images, labels)}
+            images, labels = self._resident[str(device)]
+            return images, None, labels
         if "cpu" not in self._resident:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*not writable.*")
-                self._resident["cpu"] = torch.from_numpy(self.images)
-        return self._resident["cpu"], torch.from_numpy(self.rows), self.labels
+                self._resident["cpu"] = (torch.from_numpy(self.images), self.labels)
+        images, labels = self._resident["cpu"]
+        return images, torch.from_numpy(self.rows), labels
 
     def decode(self, sample: tuple, full: bool = True) -> tuple:
         """(image, class name) of one decoded sample, as fastai shows it."""

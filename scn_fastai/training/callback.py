@@ -68,7 +68,7 @@ class SCNCallback(Callback):
         base = preset(settings) if isinstance(settings, str) else settings
         self.settings = base.change(**changes)
         self.saved, self.restore_ledger = run, restore_ledger
-        self._head, self._parameters, self._watching, self._relabels, self._position = None, [], False, False, 0
+        self._head, self._kept_parameters, self._watching, self._relabels, self._position = None, [], False, False, 0
 
     # -- on and off the Learner -----------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class SCNCallback(Callback):
         s = self.settings
         options = {"bias": s.bias, "margin": s.rank_margin if s.learn_margin else None, "start": s.alpha_start}
         model, head = attach_head(self._learn.model, **options)
-        take_over(head, self._parameters)
+        take_over(head, self._kept_parameters)
         self._head = head
         if model is not self._learn.model:
             self._learn.model = model
@@ -105,7 +105,7 @@ class SCNCallback(Callback):
     def _detach(self) -> None:
         self._drop_columns()
         self._learn.model = detach_head(self._learn.model, self._head)
-        self._parameters = self._head.own_parameters()
+        self._kept_parameters = self._head.own_parameters()
         train = getattr(self._learn.dls, "train", None)
         if train is not None:
             forget_order(train)
@@ -129,7 +129,8 @@ class SCNCallback(Callback):
         learn = self.learn
         self._head = find_head(learn.model)
         self._start_records()
-        self._watching = not (hasattr(learn, "lr_finder") or hasattr(learn, "gather_preds"))
+        # validate() and get_preds() fire before_fit too; they hold the Learner's lock, a fit does not.
+        self._watching = not (hasattr(learn, "lr_finder") or learn.lock.locked())
         if not self._watching:
             return
         self._check()
@@ -313,7 +314,7 @@ class SCNCallback(Callback):
             self.ledger.rollback()
             raise SettingsError(
                 f"{disagreed} labels of this epoch belong to other samples than the loader's order says, so nothing "
-                "was relabeled: a step of the data pipeline skips items (SkipItemException) or changes labels at random; "
+                "was relabeled: a step of the data pipeline skips items (SkipItemException) or draws labels; "
                 "drop the bad items before the loaders are made."
             )
         if not math.isfinite(self.history.mean("wce")):

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.errors import DataError
+from scn_fastai.errors import DataError, RunError
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import repair_measures
 from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
@@ -128,15 +128,16 @@ def train_faces(
     ``about`` is added to the Run's settings: where the faces come from, say.
 
     Raises:
-        DataError: a class has no training face.
-        RunError: ``resume`` is asked for and the folder holds no run.
+        DataError: a class has no training face, or there are fewer of them than one batch holds.
+        RunError: ``resume`` is asked for and the folder holds no run, or one of another recipe.
     """
     train = train or TrainSettings()
-    _check_classes(faces)
+    _check_faces(faces, train)
+    run = _run_to_resume(folder, recipe) if resume else None
     learn = face_learner(faces, recipe, train, folder)
     if folder is not None:
         learn.scn.saved.settings |= about or {}
-    start = Run.load(folder).resume(learn) if resume else 0
+    start = run.resume(learn) if run is not None else 0
     learn.add_cbs(callbacks)
     if not bar:
         learn.remove_cb(ProgressCallback)
@@ -210,11 +211,29 @@ def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _check_classes(faces: FaceSet) -> None:
-    counts = np.bincount(faces.part("train").label_codes(), minlength=len(faces.classes))
+def _check_faces(faces: FaceSet, train: TrainSettings) -> None:
+    codes = faces.part("train").label_codes()
+    counts = np.bincount(codes, minlength=len(faces.classes))
     empty = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
     if empty:
         raise DataError(f"The class {empty[0]!r} has no training face: leave it out of the classes or add some.")
+    if len(codes) < train.batch_size:
+        raise DataError(
+            f"A batch of {train.batch_size} is more than the {len(codes)} training faces, so there would be nothing to "
+            "train on: choose a smaller batch size."
+        )
+
+
+def _run_to_resume(folder: str | Path | None, recipe: str) -> Run:
+    if folder is None:
+        raise RunError("There is nothing to resume without a folder: say where the run lies.")
+    run = Run.load(folder)
+    if run.settings.get("recipe") != recipe:
+        raise RunError(
+            f"{folder} holds a run of the recipe {run.settings.get('recipe')!r}, not of {recipe!r}: resume it with its "
+            "own, or choose another folder."
+        )
+    return run
 
 
 def _write_json(path: Path, values: dict) -> None:

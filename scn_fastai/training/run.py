@@ -5,6 +5,8 @@ import os
 import platform
 import random
 import shutil
+import time
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pandas as pd
 import safetensors.numpy
 import safetensors.torch
 import torch
+from fastai.optimizer import Optimizer
+from fastcore.foundation import L
 from torch import Tensor
 
 from scn_fastai.errors import RunError
@@ -21,6 +25,11 @@ from scn_fastai.training.ledger import LabelLedger
 
 FORMAT = 1
 MUST_HAVE = ("settings.json", "samples.parquet", "ledger.parquet", "history/epochs.parquet", "model.safetensors")
+# What a save replaces; everything else in the folder is the user's. A summary tells of the epochs before it was made.
+OURS = {"settings.json", "samples.parquet", "ledger.parquet", "history", "model.safetensors"}
+OURS |= {"model_before.safetensors", "resume", "summary.json"}
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, safetensors.SafetensorError)
+UNWRITABLE = (OSError, RuntimeError, safetensors.SafetensorError)  # torch and safetensors wrap a full disk
 
 
 class Run:
@@ -43,11 +52,12 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, samples: pd.DataFrame, classes: list[str], settings: dict | None = None):
-        self.folder, self.samples, self.classes = Path(folder), samples.reset_index(drop=True), list(classes)
+        self.folder, self.samples, self.classes = Path(folder), _storable(samples), list(classes)
         self.settings = dict(settings or {})
         self.ledger: LabelLedger | None = None
         self.history: SCNHistory | None = None
         self._random: dict | None = None
+        self._on_disk = False  # whether the folder holds an earlier state of this very run
 
     def __repr__(self) -> str:
         epochs = self.history.epoch if self.history else 0
@@ -74,7 +84,10 @@ class Run:
         path = self.folder / ("model_before.safetensors" if before else "model.safetensors")
         if not path.exists():
             raise RunError(f"{path.parent.name} has no {path.name}: this run did not relabel.")
-        return safetensors.torch.load_file(path)
+        try:
+            return safetensors.torch.load_file(path)
+        except DAMAGED as error:
+            raise _damaged(self.folder, error) from error
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
@@ -85,32 +98,36 @@ class Run:
         """
         folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
-            os.rename(_old(folder), folder)  # the writer was killed between its two renames
+            time.sleep(0.2)  # a training at work is between its two renames for an instant; a killed one for good
+            _finish_swap(folder)
         if not folder.is_dir():
             raise RunError(f"There is no run at {folder}: check the path, or make one with `scn train --out {folder}`.")
         missing = [name for name in MUST_HAVE if not (folder / name).exists()]
         if missing:
             raise RunError(f"{folder} is not a whole run: {missing[0]} is missing; train it again or use another copy.")
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        if settings.get("format", 0) > FORMAT:
+        try:
+            settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+            newer = settings.get("format", 0) > FORMAT
+            run = None if newer else cls._read(folder, settings)
+        except DAMAGED as error:
+            raise _damaged(folder, error) from error
+        if newer:
             raise RunError(
                 f"{folder} has format {settings['format']}, and this version of scn_fastai reads up to {FORMAT}: "
                 "update scn_fastai."
             )
-        try:
-            return cls._read(folder, settings)
-        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-            raise RunError(f"{folder} cannot be read ({error}): a file in it is damaged; use another copy.") from error
+        return run
 
     @classmethod
     def _read(cls, folder: Path, settings: dict) -> "Run":
         run = cls(folder, pd.read_parquet(folder / "samples.parquet"), settings["classes"], settings)
+        run._on_disk = True
         codes = {name: code for code, name in enumerate(run.classes)}
         given = [codes[name] for name in run.train_samples["label"]]
         run.ledger = LabelLedger(given, run.classes)
         run.ledger.replay(pd.read_parquet(folder / "ledger.parquet"))
         rows = pd.read_parquet(folder / "history" / "epochs.parquet").to_dict("records")
-        arrays = [safetensors.numpy.load_file(_epoch_file(folder, epoch)) for epoch in range(len(rows))]
+        arrays = [safetensors.numpy.load_file(folder / _epoch_file(epoch)) for epoch in range(len(rows))]
         run.history = SCNHistory.restore(rows, arrays, len(given), len(run.classes))
         evidence = folder / "history" / "evidence.safetensors"
         if evidence.exists():
@@ -134,7 +151,7 @@ class Run:
     def save_epoch(self, learn, scn) -> None:
         """Write the whole run as it is after an epoch."""
         weights = {k: v for k, v in learn.model.state_dict().items() if isinstance(v, Tensor)}
-        resume = {"opt": _plain_numbers(learn.opt.state_dict()), "random": _random_state(learn)}
+        resume = {"opt": _plain(learn.opt.state_dict()), "random": _random_state(learn)}
         self.save(weights, resume)
 
     def save(self, weights: dict[str, Tensor], resume: dict | None = None) -> None:
@@ -143,52 +160,57 @@ class Run:
         Raises:
             RunError: it cannot be written (a full disk, a missing right); what was there before stays.
         """
-        new = self.folder.with_name(f".{self.folder.name}.writing")
+        place = self.folder.resolve()
+        if place == Path.cwd():
+            raise RunError(f"{place} is the working directory, and a run needs a folder of its own: name one in it.")
+        new = place.with_name(f".{place.name}.writing")
         try:
+            _finish_swap(place)
             shutil.rmtree(new, ignore_errors=True)
             (new / "history").mkdir(parents=True)
             self._write(new, weights, resume)
-            self._keep_other_files(new)
-            _swap(new, self.folder)
-        except OSError as error:
+            _swap(new, place)
+        except UNWRITABLE as error:
             shutil.rmtree(new, ignore_errors=True)
+            what = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise RunError(
-                f"The run could not be saved to {self.folder} ({error.strerror or error}): make room or choose another "
+                f"The run could not be saved to {self.folder} ({what}): make room or choose another "
                 "folder; the epochs saved before are still there."
             ) from error
+        self._on_disk = True
 
     def _write(self, new: Path, weights: dict[str, Tensor], resume: dict | None) -> None:
-        old, history = self.folder, self.history
-        if not _link(old / "samples.parquet", new / "samples.parquet"):
+        history = self.history
+        if not self._take_over("samples.parquet", new):
             self.samples.to_parquet(new / "samples.parquet")
         self.ledger.rows().to_parquet(new / "ledger.parquet")
         history.frame().to_parquet(new / "history" / "epochs.parquet")
         for epoch in range(history.epoch):
-            if epoch == history.epoch - 1 or not _link(_epoch_file(old, epoch), _epoch_file(new, epoch)):
-                safetensors.numpy.save_file(history.epoch_arrays(epoch), _epoch_file(new, epoch))
+            if epoch == history.epoch - 1 or not self._take_over(_epoch_file(epoch), new):
+                safetensors.numpy.save_file(history.epoch_arrays(epoch), new / _epoch_file(epoch))
         if history.evidence is not None:
             evidence = {"mean": history.evidence.cpu(), "count": history.evidence_count.cpu()}
             safetensors.torch.save_file(evidence, new / "history" / "evidence.safetensors")
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        # Copies: safetensors refuses tensors that share their memory, as tied weights do.
+        plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in weights.items()}
         safetensors.torch.save_file(plain, new / "model.safetensors")
-        if not _link(old / "model_before.safetensors", new / "model_before.safetensors") and history.last(
-            "relabeling", 0
-        ):
-            _link(old / "model.safetensors", new / "model_before.safetensors")
+        if not self._take_over("model_before.safetensors", new) and history.last("relabeling", 0):
+            self._take_over("model.safetensors", new, "model_before.safetensors")
         if resume is not None:
             (new / "resume").mkdir()
             torch.save(resume, new / "resume" / "state.pt")
-        (new / "settings.json").write_text(json.dumps(self.settings, indent=1), encoding="utf-8")
+        (new / "settings.json").write_text(json.dumps(self.settings, indent=1, default=str), encoding="utf-8")
 
-    def _keep_other_files(self, new: Path) -> None:
-        """Reports and whatever else the user put into the folder stay in it."""
-        ours = {"history", "resume"}
-        if self.folder.is_dir():
-            for path in self.folder.rglob("*"):
-                name = path.relative_to(self.folder)
-                if path.is_file() and name.parts[0] not in ours and not (new / name).exists():
-                    (new / name).parent.mkdir(parents=True, exist_ok=True)
-                    _link(path, new / name)
+    def _take_over(self, name: str, new: Path, new_name: str | None = None) -> bool:
+        """Link or copy a file that the last save wrote and that does not change; False where there is none."""
+        source, target = self.folder / name, new / (new_name or name)
+        if not self._on_disk or not source.exists():
+            return False
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+        return True
 
     # -- going on -------------------------------------------------------------------------------------------------
 
@@ -202,40 +224,44 @@ class Run:
             RunError: the Learner has no SCNCallback, or another network or optimizer than the run.
         """
         scn = getattr(learn, "scn", None)
-        path = self.folder / "resume" / "state.pt"
-        if scn is None or not path.exists():
-            missing = "resume/state.pt" if scn is not None else "the Learner's SCNCallback"
-            raise RunError(f"{self.folder.name} cannot be resumed without {missing}.")
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        if getattr(scn, "ledger", None) is None:
+            raise RunError(f"{self.folder.name} cannot be resumed by a Learner without SCNCallback: add one to it.")
+        state = self._resume_state()
+        scn.ledger.load_state(self.ledger.state())
         if learn.opt is None:
             learn.create_opt()
         try:
             learn.model.load_state_dict(self.weights() | _extra(learn.model))
-            learn.opt.load_state_dict(state["opt"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            _load_optimizer(learn.opt, state["opt"])
+        except (RuntimeError, ValueError, KeyError, AssertionError) as error:
+            if isinstance(error, RunError):
+                raise
             raise RunError(
                 f"{self.folder.name} was trained with another network or optimizer: make the Learner as its "
                 f"settings.json says ({str(error).splitlines()[0]})."
             ) from error
-        scn.ledger.load_state(self.ledger.state())
         scn.history, scn.saved = self.history, self
         self.ledger, self._random = scn.ledger, state["random"]
         return self.history.epoch
+
+    def _resume_state(self) -> dict:
+        path = self.folder / "resume" / "state.pt"
+        if not path.exists():
+            raise RunError(f"{self.folder.name} cannot be resumed, for it has no resume/state.pt: train it again.")
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            return {name: state[name] for name in ("opt", "random")}
+        except Exception as error:  # torch.load raises many kinds; a pickle that would run code is among them
+            raise RunError(
+                f"{self.folder.name} cannot be resumed: resume/state.pt is damaged or holds more than tensors, and "
+                "was not opened; use another copy."
+            ) from error
 
     def resume_random_state(self, learn) -> None:
         """Set the random generators as they were saved; once, when the first resumed epoch begins."""
         if self._random is not None:
             _set_random_state(learn, self._random)
             self._random = None
-
-
-def _plain_numbers(state):
-    """The same state with numpy's numbers (a scheduler's learning rates) as Python's, which need no pickle."""
-    if isinstance(state, dict):
-        return {key: _plain_numbers(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(_plain_numbers(value) for value in state)
-    return state.item() if isinstance(state, np.generic) else state
 
 
 def _extra(model) -> dict:
@@ -245,23 +271,52 @@ def _extra(model) -> dict:
 
 def _samples_of(learn, ledger: LabelLedger) -> pd.DataFrame:
     """A samples table for a Learner whose loaders were made by fastai: what its items are, and their labels."""
-    items = getattr(learn.dls.train_ds, "items", None)
+    items = getattr(learn.dls.train_ds, "items", None) if not hasattr(learn.dls.train_ds, "plain") else None
     items = items.iloc[:, 0] if hasattr(items, "iloc") else items
-    names = [str(item) for item in items] if items is not None else [str(i) for i in range(len(ledger.given))]
-    names = np.array(ledger.classes, dtype=object)[ledger.given.cpu().numpy()], names
-    return pd.DataFrame({"image": names[1], "split": "train", "label": names[0]})
+    named = items is not None and len(items) and all(isinstance(item, str | os.PathLike) for item in items)
+    names = [str(item) for item in items] if named else [str(i) for i in range(len(ledger.given))]
+    labels = np.array(ledger.classes, dtype=object)[ledger.given.cpu().numpy()]
+    return pd.DataFrame({"image": names, "split": "train", "label": labels})
+
+
+def _storable(samples: pd.DataFrame) -> pd.DataFrame:
+    """The table with paths as text, which is what a Parquet file holds."""
+    image = [str(i) if isinstance(i, os.PathLike) else i for i in samples["image"]]
+    return samples.reset_index(drop=True).assign(image=image)
+
+
+def _plain(state):
+    """An optimizer's state in the types that load without a pickle: dicts, lists, numbers, Tensors."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, tuple):
+        return tuple(_plain(value) for value in state)
+    if isinstance(state, list | L):
+        return [_plain(value) for value in state]
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def _load_optimizer(opt, state: dict) -> None:
+    opt.load_state_dict(state)
+    if isinstance(opt, Optimizer):  # fastai's leaves the state where it was loaded, and in types it cannot go on with
+        opt.hypers = L(opt.hypers)
+        known = {p: {k: _to(v, p) for k, v in of_p.items()} for p, of_p in opt.state.items()}
+        opt.state = defaultdict(dict, known)
+
+
+def _to(value, like: Tensor):
+    return value.to(like.device) if isinstance(value, Tensor) else value
 
 
 def _random_state(learn) -> dict:
     rng = getattr(learn.dls.train, "rng", None)
-    numpy_state = np.random.get_state()
+    _, keys, *position = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": torch.from_numpy(numpy_state[1].astype(np.int64)),
-        "numpy_position": int(numpy_state[2]),
-        "python": torch.tensor(random.getstate()[1]),
-        "loader": None if rng is None else torch.tensor(rng.getstate()[1]),
+        "numpy": [torch.from_numpy(keys.astype(np.int64)), *position],
+        "python": _python_state(random),
+        "loader": None if rng is None else _python_state(rng),
     }
 
 
@@ -269,35 +324,58 @@ def _set_random_state(learn, state: dict) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
-    np.random.set_state(("MT19937", state["numpy"].numpy().astype(np.uint32), state["numpy_position"], 0, 0.0))
-    random.setstate((3, tuple(state["python"].tolist()), None))
+    keys, *position = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *position))
+    _set_python_state(random, state["python"])
     if state["loader"] is not None:
-        learn.dls.train.rng.setstate((3, tuple(state["loader"].tolist()), None))
+        _set_python_state(learn.dls.train.rng, state["loader"])
 
 
-def _epoch_file(folder: Path, epoch: int) -> Path:
-    return folder / "history" / f"epoch_{epoch:04d}.safetensors"
+def _python_state(rng) -> list:
+    _, keys, gauss = rng.getstate()
+    return [torch.tensor(keys), gauss]
+
+
+def _set_python_state(rng, state: list) -> None:
+    keys, gauss = state
+    rng.setstate((3, tuple(keys.tolist()), gauss))
+
+
+def _epoch_file(epoch: int) -> str:
+    return f"history/epoch_{epoch:04d}.safetensors"
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunError(f"{folder} cannot be read ({what}): a file in it is damaged; use another copy.")
 
 
 def _old(folder: Path) -> Path:
+    folder = folder.resolve()
     return folder.with_name(f".{folder.name}.old")
 
 
-def _link(source: Path, target: Path) -> bool:
-    """Take over a file that does not change: a hard link where the disk has them, else a copy."""
-    if not source.exists():
-        return False
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return True
-
-
 def _swap(new: Path, folder: Path) -> None:
-    old = _old(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    """Put the new folder in the place of the old one; a kill anywhere in it is mended by `_finish_swap`."""
     if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
+        os.rename(folder, _old(folder))
+    try:
+        os.rename(new, folder)
+    except OSError:
+        _finish_swap(folder)
+        raise
+    _finish_swap(folder)
+
+
+def _finish_swap(folder: Path) -> None:
+    """Take the old folder back if the new one did not come; else move the user's files over and remove it."""
+    folder, old = folder.resolve(), _old(folder)
+    if not old.is_dir():
+        return
+    if not folder.exists():
+        os.rename(old, folder)
+        return
+    for path in old.iterdir():
+        if path.name not in OURS and not (folder / path.name).exists():
+            os.rename(path, folder / path.name)
     shutil.rmtree(old, ignore_errors=True)

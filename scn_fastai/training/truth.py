@@ -28,14 +28,14 @@ class TruthColumns(Callback):
     def before_fit(self) -> None:
         """Add the columns."""
         self.after_fit()
-        if not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds"):
+        if not hasattr(self.learn, "lr_finder") and not self.learn.lock.locked():  # a fit, not a validation
             for name in ("label_accuracy", "relabel_precision"):
                 self.learn.metrics.append(_TruthColumn(self, name))
 
     def after_train(self) -> None:
         """Judge the epoch that SCNCallback has just ended."""
         scn = getattr(self.learn, "scn", None)
-        if scn is None or scn.history is None or not scn.history.epoch or self.truth is None:
+        if scn is None or scn.history is None or not scn.history.epoch or hasattr(self.learn, "lr_finder"):
             return
         found = repair_measures(scn.ledger.given, scn.ledger.current, self.truth)
         names = ("relabel_precision", "relabel_recall", "relabel_harm")

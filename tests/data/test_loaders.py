@@ -265,7 +265,7 @@ def test_bad_settings_are_one_sentence():
         face_loaders(faces, device="cpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.gpu
 def test_same_batches_on_a_gpu():
     faces = make_faces()
     cpu, gpu = (face_loaders(faces, 8, device=device) for device in ("cpu", "cuda"))
