@@ -242,9 +242,7 @@ def test_every_requirement_is_pinned_to_a_version_it_allows():
         if version is None:
             wrong.append(f"{requirement.name} has no line in constraints.txt")
         elif not requirement.specifier.contains(version):
-            wrong.append(
-                f"{requirement.name} is pinned to {version}, pyproject.toml asks {requirement.specifier}"
-            )
+            wrong.append(f"{requirement.name} is pinned to {version}, pyproject.toml asks {requirement.specifier}")
     assert not wrong, "\n".join(wrong)
 
 

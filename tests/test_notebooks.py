@@ -81,9 +81,7 @@ def faults(raw):
     if widgets is not None and "state" not in widgets.get(WIDGET_STATE, {}):
         found.append("has metadata.widgets without a state: some sites then show nothing at all")
     if compared_share(cells) < COMPARED_SHARE:
-        found.append(
-            f"compares {compared_share(cells):.0%} of its outputs, {COMPARED_SHARE:.0%} is the least"
-        )
+        found.append(f"compares {compared_share(cells):.0%} of its outputs, {COMPARED_SHARE:.0%} is the least")
     return found
 
 
