@@ -41,8 +41,9 @@ def train(options: Namespace) -> int:
     about = {"data": source.as_dict()}
     callbacks = [] if shown else [TellEpochs(_say, options.recipe)]
     summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about)
-    _report_run(out, faces, summary)
+    written = _report_run(out, faces, summary)
     _print_summary(summary, options.json)
+    _say(f"{_doctor(out)}\nReport: {written}")
     return 0
 
 
@@ -173,6 +174,13 @@ def _report_run(folder: Path, faces, summary: dict | None) -> Path:
 
     images = None if faces is None else faces.part("train").images
     return write_report(Run.load(folder), folder / "report.html", images=images, summary=summary)
+
+
+def _doctor(folder: Path) -> str:
+    from scn_fastai.training.run import Run
+
+    run = Run.load(folder)
+    return run.history.doctor(run.settings["scn"]["rank_margin"]).sentence
 
 
 def _report_comparison(out: Path, runs: pd.DataFrame) -> Path:

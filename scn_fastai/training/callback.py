@@ -97,6 +97,7 @@ class SCNCallback(Callback):
         options = {"bias": s.bias, "margin": s.rank_margin if s.learn_margin else None, "start": s.alpha_start}
         model, head = attach_head(self._learn.model, **options)
         take_over(head, self._kept_parameters)
+        head.keep_alpha = s.weighted_inference
         self._head = head
         if model is not self._learn.model:
             self._learn.model = model
@@ -121,6 +122,10 @@ class SCNCallback(Callback):
         if self.ledger is not None:
             self._head.ledger_state = self.ledger.state
             self._head.load_ledger = self.ledger.load_state if self.restore_ledger else None
+
+    def doctor(self) -> str:
+        """The alpha doctor's sentence: whether alpha is doing anything, and what to change if not."""
+        return self.history.doctor(self.settings.rank_margin).sentence
 
     # -- the loop, event by event -------------------------------------------------------------------------
 

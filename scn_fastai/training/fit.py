@@ -178,7 +178,7 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
 
     accuracy_last, accuracy_best, epoch_best (validation), epochs, changed; and with the truth relabel_precision,
     relabel_recall, relabel_harm, label_accuracy_before, label_accuracy_after (see `repair_measures`), and
-    auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the given label, tell wrong given labels
+    alpha_doctor (see `diagnose_alpha`), auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the given label, tell wrong given labels
     from right ones in the last epoch.
     """
     frame, ledger = scn.history.frame(), scn.ledger
@@ -193,6 +193,8 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
     figures |= {name: _known(repair.get(name)) for name in names}
     wrong = None if truth is None else ledger.given.cpu().numpy() != truth
     figures["auroc_alpha"] = _auroc(wrong, 1 - scn.history.alpha[-1]) if len(frame) else None
+    margin = scn.settings.rank_margin
+    figures["alpha_doctor"] = scn.history.doctor(margin).kind if len(frame) else None
     figures["auroc_loss"] = _auroc(wrong, scn.history.loss(ledger.given)) if len(frame) else None
     return figures
 

@@ -24,7 +24,9 @@ def score_samples(learn, items=None, labels=None) -> pd.DataFrame:
 
     Returns:
         DataFrame with a row per sample: alpha, predicted (class name), p_max, a column ``p_<class>`` for each
-        class, and, if there are labels, p_given and suspicion = P_max - P_given (Eq. 5's left side).
+        class, and, if there are labels, p_given and suspicion = P_max - P_given (Eq. 5's left side). The
+        probabilities are those of the logits that the training's loss saw: weighted by alpha itself in the
+        paper's and the released settings, plain where alpha counts relative to its mean.
 
     Raises:
         SettingsError: the Learner has no importance head.
@@ -81,12 +83,12 @@ def _table(alpha: Tensor, probs: Tensor, classes: list[str], labels) -> pd.DataF
 @contextmanager
 def _plain_eval(model: nn.Module, head: ImportanceHead) -> Iterator[None]:
     """Evaluation mode with alpha kept; afterwards everything is as before."""
-    training = model.training
+    training, keeps = model.training, head.keep_alpha
     model.eval()
     head.keep_alpha = True
     try:
         yield
     finally:
-        head.keep_alpha = False
+        head.keep_alpha = keeps
         head.clear()
         model.train(training)
