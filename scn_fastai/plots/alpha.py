@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from scn_fastai.errors import DataError
-from scn_fastai.plots.style import BLUE, VERMILION, markup, plain, sentence, tidy
+from scn_fastai.plots.style import BLUE, INK, VERMILION, markup, plain, sentence, tidy, unseen_words
 
 NOTHING_SEEN = "No sample was seen in this epoch, so there is no alpha to show."
 
@@ -59,7 +59,7 @@ def gap_words(groups: AlphaGroups, margin: float | None = None) -> str:
             words += f", wider than the margin of {margin:g}: the rank loss is content"
         elif margin is not None:
             words += f", narrower than the margin of {margin:g}: the rank loss pulls the groups apart"
-    return words + (f"; {groups.unseen:,} samples were not seen" if groups.unseen else "")
+    return "; ".join(part for part in (words, unseen_words(groups.unseen)) if part)
 
 
 GROUPS = {
@@ -89,24 +89,26 @@ def alpha_histogram(
         words, color, _ = GROUPS[name]
         counts = groups.counts[name]
         figure.add_bar(x=plain(middle), y=counts.tolist(), width=round(float(width), 6), marker_color=color,
-                       name=f"{words} ({counts.sum():,})", hovertemplate="alpha %{x:.3f}: %{y}<extra></extra>")  # fmt: skip
+                       name=f"{words} ({counts.sum():,})",
+                       hovertemplate="alpha %{x:.3f}: %{y}<extra></extra>")  # fmt: skip
     for name, mean in groups.means.items():
         _mark_mean(figure, name, mean, groups)
     words = gap_words(groups, margin)
     head = f"{markup(title)}<br><span style='font-size:14px'>{words}</span>" if title else words
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right", "traceorder": "normal"}
     tidy(figure, head, barmode="stack", bargap=0.0, height=420, legend=legend)
-    figure.update_layout(margin_t=110, title_font_size=18 if title else 15)
+    place = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 8}, "font": {"size": 18 if title else 15}}
+    figure.update_layout(margin_t=100 if title else 75, title=place)
     figure.update_xaxes(title_text="importance (alpha)", range=plain(groups.edges[[0, -1]]))
     return figure.update_yaxes(title_text="samples")
 
 
 def _mark_mean(figure: go.Figure, name: str, mean: float, groups: AlphaGroups) -> None:
-    """A line at a group's mean; of two means, the left one has its word on the left."""
+    """A line at a group's mean, its word on the side that has room; alpha_L stands lower, so that they never meet."""
     _, color, symbol = GROUPS[name]
-    left = name == "low" and mean < groups.means.get("high", 2)
-    figure.add_vline(x=round(mean, 6), line={"color": "white", "width": 5})
-    figure.add_vline(x=round(mean, 6), line={"color": color, "width": 3, "dash": "dash"},
-                     annotation={"text": f"{symbol} = {mean:.2f}", "font": {"size": 15, "color": color},
-                                 "bgcolor": "rgba(255,255,255,0.85)"},
-                     annotation_position="top left" if left else "top right")  # fmt: skip
+    place = (mean - groups.edges[0]) / (groups.edges[-1] - groups.edges[0])
+    left = place > 0.2 if name == "low" else place > 0.8
+    words = {"text": f"<b>{symbol} = {mean:.2f}</b>", "font": {"size": 15, "color": color}, "bgcolor": "white"}
+    words |= {"yshift": -26 if name == "low" else 0, "opacity": 0.9}
+    figure.add_vline(x=round(mean, 6), line={"color": INK, "width": 2, "dash": "dot" if name == "low" else "dash"},
+                     annotation=words, annotation_position="top left" if left else "top right")  # fmt: skip

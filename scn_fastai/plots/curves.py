@@ -22,12 +22,11 @@ class Series(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A small picture: its title, its series, a share of 1 (per cent) or not, lines or bars."""
+    """A small picture: its title, its series, a share of 1 (per cent) or not."""
 
     title: str
     series: tuple[Series, ...]
     share: bool = False
-    bars: bool = False
 
 
 PANELS = (
@@ -41,11 +40,11 @@ PANELS = (
         share=True,
     ),
     Panel(
-        "Labels, judged by the truth",
+        "Share that is true, in training",
         (
-            Series("label_accuracy", "labels that are true", BLUE),
-            Series("relabel_precision", "changed labels that are true", VERMILION, "dash"),
-            Series("train_accuracy_true", "predictions that are true", GREEN, "dot"),
+            Series("label_accuracy", "labels", BLUE),
+            Series("relabel_precision", "changed labels", VERMILION, "dash"),
+            Series("train_accuracy_true", "predictions", GREEN, "dot"),
         ),
         share=True,
     ),
@@ -53,9 +52,8 @@ PANELS = (
         "Changed labels",
         (
             Series("changed", "differ from the given label", BLUE),
-            Series("relabeled", "changed in this epoch", ORANGE),
+            Series("relabeled", "changed in this epoch", ORANGE, "dash"),
         ),
-        bars=True,
     ),
     Panel(
         "Mean alpha of the two groups",
@@ -64,7 +62,10 @@ PANELS = (
             Series("alpha_low", "low group (alpha_L)", VERMILION, "dash"),
         ),
     ),
-    Panel("Rank loss (RR)", (Series("rank", "rank loss", BLUE), Series("rank_margin", "margin, learned", GREY, "dash"))),
+    Panel(
+        "Rank loss (RR)",
+        (Series("rank", "rank loss", BLUE), Series("rank_margin", "margin, learned", GREY, "dash")),
+    ),
     Panel("Weighted cross-entropy (WCE)", (Series("wce", "weighted cross-entropy", BLUE),)),
 )
 
@@ -135,8 +136,8 @@ def training_curves(epochs: pd.DataFrame, title: str = "") -> go.Figure:
     for number, panel in enumerate(panels):
         _draw_panel(figure, panel, epochs, number, columns)
     top = 90 if title else 60
-    tidy(figure, title, height=290 * rows + top, margin={"l": 60, "r": 20, "t": top, "b": 50}, bargap=0.15)
-    figure.update_layout(barmode="overlay", hovermode="x unified")
+    tidy(figure, title, height=290 * rows + top, margin={"l": 60, "r": 20, "t": top, "b": 50})
+    figure.update_layout(hovermode="x unified")
     for number, panel in enumerate(panels):
         _head_of_panel(figure, panel, number, top=figure.layout[_axis("yaxis", number, columns, panels)].domain[1])
     return figure
@@ -155,22 +156,20 @@ def _draw_panel(figure: go.Figure, panel: Panel, epochs: pd.DataFrame, number: i
     for series in panel.series:
         y, form = plain(numbers(epochs, series.column)), ".1%" if panel.share else ",.4~g"
         common = {"x": x, "y": y, "name": series.words, "legend": legend, "yhoverformat": form}
-        if panel.bars:
-            figure.add_bar(**common, marker_color=series.color, **at)
-            continue
         fill = {"fill": "tonexty", "fillcolor": "rgba(86,180,233,0.2)"} if pair and series.column == "alpha_low" else {}
         line = {"color": series.color, "dash": series.dash, "width": 2.5}
         figure.add_scatter(**common, **fill, mode="lines+markers", line=line, marker={"size": 5}, **at)
     start = relabeling_start(epochs)
     if start is not None:
-        words = {"annotation_text": "relabeling begins", "annotation_position": "bottom right"} if number == 0 else {}
+        side = "right" if 2 * start <= min(x) + max(x) else "left"
+        words = {"annotation_text": "relabeling begins", "annotation_position": f"bottom {side}"} if not number else {}
         figure.add_vline(x=start, line={"color": INK, "dash": "dot", "width": 1.5}, **words, **at)
-    single = len(x) == 1
-    figure.update_xaxes(range=[x[0] - 1, x[0] + 1] if single else None, tickformat="d", **at)
+    figure.update_xaxes(range=[min(x) - 0.5, max(x) + 0.5], tickformat="d", zeroline=False, **at)
     if max(x) - min(x) <= 10:
         figure.update_xaxes(dtick=1, **at)
     figure.update_xaxes(title_text="epoch (from 0)" if number >= _last_row(figure, columns) else None, **at)
-    figure.update_yaxes(tickformat=".0%" if panel.share else None, rangemode="normal" if panel.share else "tozero", **at)
+    tick, least = (".0%", "normal") if panel.share else (None, "tozero")
+    figure.update_yaxes(tickformat=tick, rangemode=least, **at)
     if pair and np.isfinite(alpha_gap(epochs)):
         figure.add_annotation(text=f"gap {alpha_gap(epochs):.2f}", x=x[-1], y=_middle(epochs), showarrow=False,
                               xanchor="right", xshift=-6, **at)  # fmt: skip
@@ -190,7 +189,7 @@ def _head_of_panel(figure: go.Figure, panel: Panel, number: int, top: float) -> 
     left = figure.layout[f"xaxis{suffix}"].domain[0]
     figure.add_annotation(text=f"<b>{panel.title}</b>", x=left, y=top, xref="paper", yref="paper", showarrow=False,
                           xanchor="left", yanchor="bottom", yshift=26, font={"size": 15})  # fmt: skip
-    place = {"x": left, "y": top, "xanchor": "left", "yanchor": "bottom", "orientation": "h"}
+    place = {"traceorder": "normal", "x": left, "y": top, "xanchor": "left", "yanchor": "bottom", "orientation": "h"}
     figure.update_layout({f"legend{suffix}": place | {"font": {"size": 13}, "bgcolor": "rgba(255,255,255,0)"}})
 
 
@@ -214,7 +213,7 @@ def compare_curves(runs: dict[str, list[pd.DataFrame]], column: str = "accuracy"
             figure.add_scatter(x=x + x[::-1], y=edge, fill="toself", fillcolor=color, opacity=0.18, line={"width": 0},
                                mode="lines", legendgroup=name, showlegend=False, hoverinfo="skip",
                                name=f"{name}, lowest to highest")  # fmt: skip
-        seeds = f"{table.shape[1]} seed{'s' if table.shape[1] > 1 else ''}"
+        seeds = counted(table.shape[1], "seed")
         figure.add_scatter(x=x, y=plain(table.mean(axis=1)), name=f"{name} ({seeds})", legendgroup=name,
                            mode="lines+markers" if len(x) < 3 else "lines", yhoverformat=".1%",
                            line={"color": color, "dash": dash, "width": 3})  # fmt: skip

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from scn_fastai.errors import DataError
-from scn_fastai.plots.style import STATES, as_names, label_states, markup, sentence, tidy
+from scn_fastai.plots.style import STATES, as_names, label_states, markup, sentence, tidy, unseen_words
 
 MOST_FACES = 1024
 FACE_PIXELS = 104  # width of a face on the screen unless told otherwise
@@ -24,7 +24,7 @@ class Grid(NamedTuple):
 
     images: np.ndarray  # uint8 [k, H, W] or [k, H, W, 3]
     captions: list[str]
-    frames: list[str] | None = None  # keys of STATES
+    frames: list[str | None] | None = None  # keys of STATES; None: no frame
     columns: int = 8
     scale: float | None = None
     slots: list[int] | None = None  # cell of each face, row by row; None: one after the other
@@ -50,7 +50,7 @@ class Cells:
     @property
     def cell(self) -> tuple[int, int]:
         """Width and height of a cell: the face, its caption and half a gap around."""
-        caption = int(np.ceil((self.lines * LINE_PIXELS + 4) / self.scale)) if self.lines else 0
+        caption = int(np.ceil((self.lines * LINE_PIXELS + 8) / self.scale)) if self.lines else 0
         return self.face[0] + self.gap, self.face[1] + self.gap + caption
 
     @property
@@ -76,7 +76,8 @@ def lay_out(grid: Grid) -> tuple[np.ndarray, list[int], Cells]:
     scale = grid.scale or FACE_PIXELS / wide
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in (wide, images.shape[1]))
-        images = np.stack([np.asarray(Image.fromarray(i).resize((width, height), Image.Resampling.BOX)) for i in images])
+        small = [Image.fromarray(image).resize((width, height), Image.Resampling.BOX) for image in images]
+        images = np.stack([np.asarray(image) for image in small])
         scale = 1.0
     columns = max(1, min(grid.columns, max(slots) + 1))
     lines = max(caption.count("\n") + 1 if caption else 0 for caption in grid.captions)
@@ -96,9 +97,9 @@ def _checked(grid: Grid) -> np.ndarray:
     for name, values in (("captions", grid.captions), ("frames", grid.frames)):
         if values is not None and len(values) != len(images):
             raise DataError(f"There are {len(images)} faces but {len(values)} {name}: give one for each.")
-    unknown = set(grid.frames if grid.frames is not None else []) - set(STATES)
+    unknown = set(grid.frames if grid.frames is not None else []) - {None, *STATES}
     if unknown:
-        raise DataError(f"{sorted(unknown)[0]!r} is no kind of frame; there are: {', '.join(STATES)}.")
+        raise DataError(f"{sorted(map(str, unknown))[0]!r} is no kind of frame; there are: {', '.join(STATES)}.")
     return images
 
 
@@ -145,7 +146,8 @@ def face_grid(
     >>> [trace.name for trace in figure.data]
     ['changed, now true', 'changed, still wrong', 'faces', 'captions']
     """
-    return draw_grid(Grid(images, list(captions), None if frames is None else list(frames), columns, scale, title=title))
+    framed = None if frames is None else list(frames)
+    return draw_grid(Grid(images, list(captions), framed, columns, scale, title=title))
 
 
 def draw_grid(grid: Grid) -> go.Figure:
@@ -165,17 +167,16 @@ def draw_grid(grid: Grid) -> go.Figure:
     top = 10 + (40 if grid.title else 0) + (34 if grid.frames else 0)
     hidden = {"visible": False, "fixedrange": True}
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 14}}
-    tidy(figure, markup(grid.title), dragmode=False, legend=legend, plot_bgcolor="white", title_y=0.98 if grid.title else None)
+    tidy(figure, markup(grid.title), dragmode=False, legend=legend, plot_bgcolor="white")
     figure.update_layout(
         width=round(width * cells.scale) + left + 10,
         height=round(height * cells.scale) + top + 10,
         margin={"l": left, "r": 10, "t": top, "b": 10},
-        title_yanchor="top" if grid.title else None,
         xaxis=hidden | {"range": [0, width]},
         yaxis=hidden | {"range": [height, 0]},
     )
     if grid.title:
-        figure.update_layout(title_yref="container", title_y=1, title_pad={"t": 14})
+        figure.update_layout(title_yref="container", title_y=1, title_yanchor="top", title_pad={"t": 14})
     return figure
 
 
@@ -188,8 +189,10 @@ def _add_frames(figure: go.Figure, frames: list[str] | None, slots: list[int], c
         y: list[float | None] = []
         for slot in (s for s, frame in zip(slots, frames or [], strict=False) if frame == state):
             left, top = cells.corner(slot)
-            x += [left - edge, left + wide + edge, left + wide + edge, left - edge, left - edge, None]
-            y += [top - edge, top - edge, top + high + edge, top + high + edge, top - edge, None]
+            right, bottom, middle = left + wide + edge, top + high + edge, left + wide / 2
+            left, top = left - edge, top - edge
+            x += [middle, right, right, left, left, middle, None]  # from the middle: all four corners are joined
+            y += [top, top, bottom, bottom, top, top, None]
         if x:
             line = {"color": color, "dash": dash, "width": 2 if state == "unchanged" else 4}
             figure.add_scatter(x=x, y=y, mode="lines", line=line, name=words, showlegend=True, hoverinfo="skip")
@@ -199,7 +202,7 @@ def _add_captions(figure: go.Figure, captions: list[str], slots: list[int], cell
     corners = np.array([cells.corner(slot) for slot in slots], dtype=float)
     middle = (corners[:, 0] + cells.face[0] / 2).tolist()
     words = [markup(caption) for caption in captions]
-    centre, below = corners[:, 1] + cells.face[1] / 2, corners[:, 1] + cells.face[1] + 3 / cells.scale
+    centre, below = corners[:, 1] + cells.face[1] / 2, corners[:, 1] + cells.face[1] + 8 / cells.scale
     size = 0.9 * cells.scale * min(cells.face)
     figure.add_scatter(x=middle, y=centre.tolist(), mode="markers", hovertext=words, hoverinfo="text", name="faces",
                        marker={"size": size, "opacity": 0, "symbol": "square"}, showlegend=False)  # fmt: skip
@@ -230,8 +233,7 @@ def ranking_grid(images, alpha, labels, k: int = 8, classes=None, frames=None, t
     chosen = np.concatenate([order[:k], order[k:][-k:][::-1]]) if len(order) else order
     names = as_names(np.asarray(labels)[chosen], classes)
     captions = [f"{name}\nα {value:.4f}" for name, value in zip(names, alpha[chosen], strict=True)]
-    unseen = len(alpha) - len(seen)
-    words = f"{unseen:,} samples were not seen and have no rank" if unseen else ""
+    words = unseen_words(len(alpha) - len(seen))
     framed = None if frames is None else [frames[i] for i in chosen]
     rows = ["lowest\nalpha", "highest\nalpha"][: len(chosen) // k + (len(chosen) % k > 0)]
     scale = None if k <= 8 else FACE_PIXELS * 8 / k / images.shape[2]
@@ -289,7 +291,7 @@ def before_after_grid(
     band, column = np.divmod(np.arange(count), columns)
     slots = np.concatenate([2 * band * columns + column, (2 * band + 1) * columns + column])
     bands = int(band[-1]) + 1 if count else 0
-    return Grid(np.concatenate([images, images]), before + after, ["unchanged"] * count + states.tolist(), columns,
+    return Grid(np.concatenate([images, images]), before + after, [None] * count + states.tolist(), columns,
                 slots=slots.tolist(), row_titles=["given", "after\nrelabeling"] * bands, title=title)  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """PNG twins of the figures, made without a browser: for pages where nothing runs."""
 
 import io
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -19,24 +20,32 @@ from scn_fastai.plots.style import INK, STATES
 
 DPI = 100
 MPL_DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
-# Fonts that hold Chinese, Japanese and Korean letters, as common systems have them.
-WIDE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC",
-              "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS")  # fmt: skip
+# Files of fonts with Chinese, Japanese and Korean letters, as common systems have them.
+WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-zenhei.ttc",
+              "wqy-microhei.ttc", "PingFang.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "simhei.ttf",
+              "Arial Unicode.ttf")  # fmt: skip
+
+
+def is_wide(text: str) -> bool:
+    """Whether a text has letters that DejaVu Sans, which comes with matplotlib, does not have.
+
+    >>> is_wide("glad"), is_wide("高兴")
+    (False, True)
+    """
+    return any(ord(letter) >= 0x2E80 for letter in text)
 
 
 @cache
-def _fonts() -> dict[str, str]:
-    """Path by name: DejaVu Sans, which comes with matplotlib, and the system's first font of WIDE_FONTS."""
-    found = {font.name: font.fname for font in font_manager.fontManager.ttflist}
-    wide = next((name for name in WIDE_FONTS if name in found), None)
-    plain = {"DejaVu Sans": str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")}
-    return plain | ({wide: found[wide]} if wide else {})
+def wide_font() -> str | None:
+    """The system's font file for Chinese letters, or None: they are then drawn as boxes."""
+    found = {Path(path).name: path for path in font_manager.findSystemFonts()}
+    return next((found[name] for name in WIDE_FONTS if name in found), None)
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font that has the letters of a text: DejaVu Sans, or the system's for Chinese where it has one."""
-    wide = any(ord(letter) >= 0x2E80 for letter in text)
-    return ImageFont.truetype(list(_fonts().values())[-1 if wide else 0], size)
+    """A font that has the letters of a text, as far as this machine has one."""
+    plain = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    return ImageFont.truetype(wide_font() or plain if is_wide(text) else plain, size)
 
 
 # -- faces -------------------------------------------------------------------------------------------------------
@@ -51,7 +60,8 @@ def face_grid_png(
     title: str = "",
 ) -> bytes:
     """The picture of `face_grid` as a PNG file; the same arguments."""
-    return draw_grid_png(Grid(images, list(captions), None if frames is None else list(frames), columns, scale, title=title))
+    framed = None if frames is None else list(frames)
+    return draw_grid_png(Grid(images, list(captions), framed, columns, scale, title=title))
 
 
 def alpha_ranking_png(images, alpha, labels, k: int = 8, classes=None, frames=None, title: str = "") -> bytes:
@@ -72,7 +82,7 @@ def draw_grid_png(grid: Grid) -> bytes:
     left = 110 if grid.row_titles else 10
     top = 10 + (34 if grid.title else 0) + (28 if grid.frames else 0)
     width, height = (round(side * cells.scale) for side in cells.size)
-    sheet = sprite(images, slots, cells).convert("RGBA").resize((width, height), Image.Resampling.NEAREST)
+    sheet = sprite(images, slots, cells).convert("RGBA").resize((width, height), Image.Resampling.BICUBIC)
     needed = _legend_width(grid.frames)
     page = Image.new("RGB", (max(width + left, needed) + 10, height + top + 10), "white")
     page.paste(sheet, (left, top), sheet)
@@ -92,12 +102,12 @@ def _draw_cell(pen: ImageDraw.ImageDraw, grid: Grid, number: int, slot: int, cel
     """Frame and caption of a face."""
     x, y = (origin[axis] + round(cells.corner(slot)[axis] * cells.scale) for axis in (0, 1))
     wide, high = (round(side * cells.scale) for side in cells.face)
-    if grid.frames:
-        state = grid.frames[number]
+    state = grid.frames[number] if grid.frames else None
+    if state is not None:
         _frame(pen, (x - 4, y - 4, x + wide + 3, y + high + 3), state, 2 if state == "unchanged" else 4)
     for line, text in enumerate(grid.captions[number].split("\n")):
         font = font_for(text, 13)
-        pen.text((x + wide / 2, y + high + 6 + line * 18), text, fill=INK, font=font, anchor="mt")
+        pen.text((x + wide / 2, y + high + 7 + line * 18), text, fill=INK, font=font, anchor="ma")
 
 
 def _frame(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], state: str, width: int) -> None:
@@ -147,7 +157,7 @@ def curves_png(epochs: pd.DataFrame, title: str = "") -> bytes:
         return _sentence_png(NO_FIGURES)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(_style(title)):
         figure = Figure(figsize=(5.6 * columns, 2.9 * rows), dpi=DPI, layout="constrained")
         for number, panel in enumerate(panels):
             _draw_panel(figure.add_subplot(rows, columns, number + 1), panel, epochs, number == 0)
@@ -160,10 +170,7 @@ def _draw_panel(axes, panel: Panel, epochs: pd.DataFrame, first: bool) -> None:
     x = epoch_axis(epochs)
     for series in panel.series:
         y = numbers(epochs, series.column)
-        if panel.bars:
-            axes.bar(x, y, color=series.color, label=series.words)
-        else:
-            axes.plot(x, y, MPL_DASH[series.dash], color=series.color, marker=".", label=series.words)
+        axes.plot(x, y, MPL_DASH[series.dash], color=series.color, marker=".", label=series.words)
     start = relabeling_start(epochs)
     if start is not None:
         axes.axvline(start, color=INK, linestyle=":", label="relabeling begins" if first else None)
@@ -182,7 +189,7 @@ def histogram_png(
     groups = alpha_groups(alpha, low)
     if not groups.means:
         return _sentence_png(NOTHING_SEEN)
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(_style(title)):
         figure = Figure(figsize=(9, 4.2), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         bottom = np.zeros(len(groups.edges) - 1)
@@ -193,8 +200,8 @@ def histogram_png(
                      label=f"{words} ({counts.sum():,})")  # fmt: skip
             bottom = bottom + counts
         for name, mean in groups.means.items():
-            axes.axvline(mean, color="white", linewidth=4)
-            axes.axvline(mean, color=GROUPS[name][1], linestyle="--", label=f"{GROUPS[name][2]} = {mean:.2f}")
+            style = MPL_DASH["dot" if name == "low" else "dash"]
+            axes.axvline(mean, color=INK, linestyle=style, label=f"{GROUPS[name][2]} = {mean:.2f}")
         words = gap_words(groups, margin)
         axes.set_title(f"{title}\n{words}" if title else words, loc="left", fontsize=11)
         axes.set_xlabel("importance (alpha)")
@@ -203,12 +210,19 @@ def histogram_png(
         return _figure_bytes(figure)
 
 
-def _style() -> dict:
-    return {"font.family": list(_fonts()), "font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
+def _style(text: str) -> dict:
+    """Settings of matplotlib for a picture with this text in it."""
+    families = ["DejaVu Sans"]
+    if is_wide(text) and wide_font():
+        font_manager.fontManager.addfont(wide_font())
+        families.append(font_manager.FontProperties(fname=wide_font()).get_name())
+    return {"font.family": families, "font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
             "axes.grid": True, "grid.color": "#E5E5E5", "axes.axisbelow": True}  # fmt: skip
 
 
 def _figure_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()

@@ -70,10 +70,28 @@ def as_names(labels, classes: list[str] | None) -> list[str]:
     return [str(classes[value]) for value in values]
 
 
-def markup(text: str) -> str:
-    """Plain text as plotly shows it: what looks like a tag stays text, a line end becomes a new line.
+def counted(n: int, what: str) -> str:
+    """A number and what it counts.
 
-    >>> markup("a<b\\nc")
+    >>> counted(1, "face"), counted(2000, "face")
+    ('1 face', '2,000 faces')
+    """
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def unseen_words(n: int) -> str:
+    """How many samples were not drawn in an epoch, or nothing.
+
+    >>> unseen_words(1), unseen_words(0)
+    ('1 sample was not seen', '')
+    """
+    return f"{counted(n, 'sample')} {'was' if n == 1 else 'were'} not seen" if n else ""
+
+
+def markup(text: str) -> str:
+    r"""Plain text as plotly shows it: what looks like a tag stays text, a line end becomes a new line.
+
+    >>> markup("a<b\nc")
     'a&lt;b<br>c'
     """
     return html.escape(str(text), quote=False).replace("\n", "<br>")
@@ -96,6 +114,7 @@ def tidy(figure: go.Figure, title: str = "", **layout) -> go.Figure:
 def sentence(text: str, height: int = 160) -> go.Figure:
     """A figure that says why there is no picture."""
     figure = go.Figure()
-    figure.add_annotation(text=markup(text), showarrow=False, font={"size": 16}, x=0.5, y=0.5, xref="paper", yref="paper")
+    middle = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    figure.add_annotation(text=markup(text), showarrow=False, font={"size": 16}, **middle)
     hidden = {"visible": False}
     return tidy(figure, height=height, xaxis=hidden, yaxis=hidden, margin={"l": 20, "r": 20, "t": 20, "b": 20})

@@ -20,12 +20,12 @@ from scn_fastai.core import (
     weighted_logits,
 )
 from scn_fastai.errors import RunError, SCNError, SettingsError
-from scn_fastai.training.head import attach_head, detach_head, find_head, take_over
+from scn_fastai.training.head import ImportanceHead, attach_head, check_parallel, detach_head, find_head, take_over
 from scn_fastai.training.history import SCNHistory
-from scn_fastai.training.indices import batch_index, forget_order, given_labels, record_order
+from scn_fastai.training.indices import batch_index, check_loader, forget_order, given_labels, record_order
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.measures import label_accuracy
-from scn_fastai.training.optimizer import train_head
+from scn_fastai.training.optimizer import release_head, train_head
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
 
@@ -52,11 +52,12 @@ class SCNCallback(Callback):
     """
 
     order = 5  # after GatherPreds (0), before GradientAccumulation (6) and MixedPrecision (10)
-    _stateattrs = ("ledger", "history", "saved")
+    # What copies and exports leave behind: the records, and the last batch (an interrupt does not clear it).
+    _stateattrs = ("ledger", "history", "saved", "_alpha", "_logits", "_weight", "_index")
     ledger: LabelLedger | None = None
     history: SCNHistory | None = None
     saved: Run | None = None
-    _learn = None
+    _learn = _alpha = _logits = _weight = _index = None
 
     def __init__(
         self,
@@ -68,7 +69,8 @@ class SCNCallback(Callback):
         base = preset(settings) if isinstance(settings, str) else settings
         self.settings = base.change(**changes)
         self.saved, self.restore_ledger = run, restore_ledger
-        self._head, self._kept_parameters, self._watching, self._relabels, self._position = None, [], False, False, 0
+        self._head, self._kept_parameters, self._position = None, [], 0
+        self._watching = self._relabels = self._ended = False
 
     # -- on and off the Learner -----------------------------------------------------------------------
 
@@ -81,9 +83,9 @@ class SCNCallback(Callback):
     def learn(self, learn) -> None:
         if learn is None and self._learn is not None:
             self._detach()
+        elif learn is not None:
+            self._attach(learn)
         vars(self)["_learn"] = learn
-        if learn is not None:
-            self._attach()
 
     def __call__(self, event_name: str):
         """Run an event; our own errors come through as the one sentence that they are."""
@@ -92,36 +94,40 @@ class SCNCallback(Callback):
         except SCNError as error:
             raise type(error)(str(error).split(":\n\t", 1)[-1]) from None
 
-    def _attach(self) -> None:
+    def _attach(self, learn) -> None:
+        self._start_records(learn.dls)
         s = self.settings
         options = {"bias": s.bias, "margin": s.rank_margin if s.learn_margin else None, "start": s.alpha_start}
-        model, head = attach_head(self._learn.model, **options)
+        model, head = attach_head(learn.model, **options)
         take_over(head, self._kept_parameters)
         head.keep_alpha = s.weighted_inference
-        self._head = head
-        if model is not self._learn.model:
-            self._learn.model = model
-        self._start_records()
+        if model is not learn.model:
+            learn.model = model
+        self._use_head(head)
 
     def _detach(self) -> None:
         self._drop_columns()
         self._learn.model = detach_head(self._learn.model, self._head)
         self._kept_parameters = self._head.own_parameters()
+        release_head(self._learn.opt, self._head)
         train = getattr(self._learn.dls, "train", None)
         if train is not None:
             forget_order(train)
         self._head = None
 
-    def _start_records(self) -> None:
+    def _start_records(self, dls) -> None:
         """A ledger of the training set's labels and an empty history, unless there are some already."""
-        dls = self._learn.dls
         if self.ledger is None and len(getattr(dls, "loaders", [])) and len(dls.train_ds):
             classes = list(getattr(dls, "vocab", None) or []) or None
             self.ledger = LabelLedger(given_labels(dls.train_ds), classes)
             self.history = SCNHistory(len(self.ledger.given), len(self.ledger.classes))
+
+    def _use_head(self, head: ImportanceHead) -> None:
+        """From now on this is the network's head; its checkpoints carry the ledger."""
+        self._head = head
         if self.ledger is not None:
-            self._head.ledger_state = self.ledger.state
-            self._head.load_ledger = self.ledger.load_state if self.restore_ledger else None
+            head.ledger_state = self.ledger.state
+            head.load_ledger = self.ledger.load_state if self.restore_ledger else None
 
     def doctor(self) -> str:
         """The alpha doctor's sentence: whether alpha is doing anything, and what to change if not."""
@@ -132,18 +138,23 @@ class SCNCallback(Callback):
     def before_fit(self) -> None:
         """Check what would train silently wrong; start the records."""
         learn = self.learn
-        self._head = find_head(learn.model)
-        self._start_records()
-        # validate() and get_preds() fire before_fit too; they hold the Learner's lock, a fit does not.
-        self._watching = not (hasattr(learn, "lr_finder") or learn.lock.locked())
-        if not self._watching:
+        self._drop_columns()  # an interrupted fit left them
+        if learn.lock.locked():  # validate() and get_preds() fire this event too; only they hold the lock
             return
         self._check()
+        self._start_records(learn.dls)
+        head = find_head(learn.model)
+        if head is None:  # a new network was put in place of the first
+            self._attach(learn)
+        else:
+            self._use_head(head)
         train_head(learn.opt, self._head)
-        self.ledger.to(learn.dls.device or "cpu")
-        self._add_columns()
-        if self.saved is not None:
-            self.saved = Run.of_learner(self.saved, learn, self)
+        self._watching, self._ended = not hasattr(learn, "lr_finder"), False
+        if self._watching:
+            self.ledger.to(learn.dls.device or "cpu")
+            self._add_columns()
+            if self.saved is not None:
+                self.saved = Run.of_learner(self.saved, learn, self)
 
     def before_train(self) -> None:
         """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
@@ -173,7 +184,9 @@ class SCNCallback(Callback):
 
     def after_pred(self) -> None:
         """Weight the logits by alpha, so that the Learner's own loss computes WCE (Eq. 2)."""
-        if not self.training and not self.settings.weighted_inference:
+        if not self.training:
+            if self.settings.weighted_inference:
+                self.learn.pred = weighted_logits(self.learn.pred.float(), self._head.alpha)
             return
         if self._watching and self.history.epoch == 0 and self._position <= self.learn.dl.bs:
             self._check_output()
@@ -201,7 +214,7 @@ class SCNCallback(Callback):
         """Note alpha, logits and evidence of the batch; relabel by it if the evidence is that of the step."""
         if self.training and self._watching:
             self._observe()
-        self._alpha = self._logits = self._weight = None
+        self._alpha = self._logits = self._weight = self._index = None
         if self._head is not None:
             self._head.clear()
 
@@ -227,12 +240,13 @@ class SCNCallback(Callback):
             train_accuracy_current=label_accuracy(*now, trained_on),
             **({} if self._head.margin is None else {"rank_margin": self._head.margin.item()}),
         )
+        self._ended = True
 
     def after_epoch(self) -> None:
         """Save the run, with the figures that validation found."""
-        if not self._watching or self._position == 0:
+        if not self._ended or self.learn.lock.locked():  # a validation, a skipped or a cancelled epoch
             return
-        self._position = 0
+        self._ended = False
         self.history.note(**self._recorded())
         if self.saved is not None:
             self.saved.save_epoch(self.learn, self)
@@ -240,7 +254,8 @@ class SCNCallback(Callback):
     def after_fit(self) -> None:
         """Take the extra columns off the Learner's metrics again."""
         self._drop_columns()
-        self._watching = False
+        if not self.learn.lock.locked():
+            self._watching = False
 
     # -- steps -----------------------------------------------------------------------------------------------
 
@@ -289,25 +304,25 @@ class SCNCallback(Callback):
     # -- checks ------------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        if any(isinstance(cb, MixHandler) for cb in self.learn.cbs):
+        learn = self.learn
+        if any(isinstance(cb, MixHandler) for cb in learn.cbs):
             raise SettingsError(
                 "SCN cannot be combined with MixUp or CutMix, which give an image two labels and no sample of its "
                 "own: remove one of the two callbacks."
             )
-        if getattr(self.learn.dls.train, "bs", 2) == 1:
-            raise SettingsError(
-                "SCN ranks the samples of a batch, and a batch of 1 leaves nothing to rank: use 2 or more."
-            )
-        if len(self.ledger.given) != len(self.learn.dls.train_ds):
+        check_parallel(learn.model)
+        check_loader(learn.dls.train)
+        if self.ledger is not None and len(self.ledger.given) != len(learn.dls.train_ds):
             raise SettingsError(
                 f"The label ledger holds {len(self.ledger.given)} samples, but the training set now has "
-                f"{len(self.learn.dls.train_ds)}: make a new SCNCallback for new data."
+                f"{len(learn.dls.train_ds)}: make a new SCNCallback for new data."
             )
 
     def _check_output(self) -> None:
         """On the first batch: the head's logits must be the network's output, and alpha one number a sample."""
         pred, logits = self.learn.pred, self._head.logits
-        if not isinstance(pred, torch.Tensor) or logits is None or not torch.equal(pred, logits):
+        same = isinstance(pred, torch.Tensor) and logits is not None and pred.shape == logits.shape
+        if not same or not ((pred == logits) | logits.isnan()).all():
             raise SettingsError(
                 "SCN needs a classifier whose output is that of its last Linear layer, but in "
                 f"{type(self.learn.model).__name__} something follows it (a softmax, say): end it in the Linear."
@@ -332,7 +347,6 @@ class SCNCallback(Callback):
     # -- the epoch table ---------------------------------------------------------------------------------------
 
     def _add_columns(self) -> None:
-        self._drop_columns()
         for name in ("rank", "alpha_high", "alpha_low", "changed"):
             self.learn.metrics.append(_Column(self, name))
 

@@ -80,9 +80,25 @@ def face_learner(
     return learn
 
 
+class FusedSGD(torch.optim.SGD):
+    """torch's SGD in one fused pass over the weights; fastai's own takes several.
+
+    Fused or not, it starts the momentum of a parameter whose first gradient comes later than the others', as that
+    of an importance head put on a network that is trained already; torch's fused pass fails there.
+    """
+
+    def step(self, closure=None):
+        """One step; a momentum of zero has the same effect as none."""
+        if self.state:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None and self.state[p].get("momentum_buffer") is None:
+                        self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return super().step(closure)
+
+
 def _torch_sgd(params, lr: float, wd: float = 0.0, **_) -> OptimWrapper:
-    """Torch's SGD in one fused pass over the weights; fastai's own takes several."""
-    return OptimWrapper(params, partial(torch.optim.SGD, momentum=0.9, weight_decay=wd, fused=True), lr=lr)
+    return OptimWrapper(params, partial(FusedSGD, momentum=0.9, weight_decay=wd, fused=True), lr=lr)
 
 
 def _add_speed(learn: Learner, train: TrainSettings, device: torch.device) -> None:
@@ -178,8 +194,8 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
 
     accuracy_last, accuracy_best, epoch_best (validation), epochs, changed; and with the truth relabel_precision,
     relabel_recall, relabel_harm, label_accuracy_before, label_accuracy_after (see `repair_measures`), and
-    alpha_doctor (see `diagnose_alpha`), auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the given label, tell wrong given labels
-    from right ones in the last epoch.
+    alpha_doctor (see `diagnose_alpha`), and auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the
+    given label, tell wrong given labels from right ones in the last epoch.
     """
     frame, ledger = scn.history.frame(), scn.ledger
     reached = frame["accuracy"].tolist() if "accuracy" in frame else []

@@ -102,10 +102,7 @@ def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead
     Raises:
         SettingsError: there is no Linear layer, or the model is a DataParallel.
     """
-    if isinstance(model, nn.DataParallel):
-        raise SettingsError(
-            "SCN does not work inside DataParallel, whose replicas lose alpha: use one GPU, or learn.distrib_ctx()."
-        )
+    check_parallel(model)
     name, linear = _last_linear(model)
     if not name:
         head = ImportanceHead(linear, **options)
@@ -119,6 +116,14 @@ def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead
     if dropout_name:
         parent._modules[dropout_name] = nn.Identity()
     return model, head
+
+
+def check_parallel(model: nn.Module) -> None:
+    """Raise one sentence if the model is a DataParallel."""
+    if isinstance(model, nn.DataParallel):
+        raise SettingsError(
+            "SCN does not work inside DataParallel, whose replicas lose alpha: use one GPU, or learn.distrib_ctx()."
+        )
 
 
 def detach_head(model: nn.Module, head: ImportanceHead) -> nn.Module:

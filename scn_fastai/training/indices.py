@@ -17,6 +17,13 @@ def record_order(dl: DataLoader) -> None:
     batch, whatever the number of workers, so that is the place to listen. A bound method (not a closure) is
     put in place of ``get_idxs``: it does not travel into ``dl.new``, ``get_preds`` or an export.
     """
+    if "original_get_idxs" not in vars(dl):
+        dl.original_get_idxs = dl.get_idxs
+        dl.get_idxs = MethodType(_draw_and_remember, dl)
+
+
+def check_loader(dl: DataLoader) -> None:
+    """Raise one sentence if this DataLoader does not tell its samples apart or has no batches to rank."""
     if not isinstance(dl, DataLoader):
         raise SettingsError(
             f"SCN must know which sample is which, and a {type(dl).__module__}.{type(dl).__name__} does not tell: "
@@ -24,9 +31,10 @@ def record_order(dl: DataLoader) -> None:
         )
     if dl.bs is None:
         raise SettingsError("SCN ranks the samples of a batch, but this DataLoader has no batch size: pass bs=...")
-    if "original_get_idxs" not in vars(dl):
-        dl.original_get_idxs = dl.get_idxs
-        dl.get_idxs = MethodType(_draw_and_remember, dl)
+    if dl.bs == 1:
+        raise SettingsError(
+            "SCN ranks the samples of a batch, and a batch of 1 leaves nothing to rank: use 2 or more."
+        )
 
 
 def forget_order(dl: DataLoader) -> None:

@@ -190,7 +190,10 @@ class LabelLedger:
     # -- saving ------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """The whole ledger as tensors, so that it travels in a checkpoint and loads with weights_only=True."""
+        """The whole ledger as tensors, so that it travels in a checkpoint and loads with weights_only=True.
+
+        In the middle of an epoch it is the ledger of the last whole one, as a resume needs it.
+        """
         rows = self._rows
         numbers = rows[["epoch", "sample", "old", "new"]].to_numpy(dtype=np.int64)
         evidence = rows[["p_max", "p_given", "alpha", "low"]].to_numpy(dtype=np.float32)
@@ -198,7 +201,7 @@ class LabelLedger:
         tensors = {"numbers": numbers, "evidence": evidence, "by": by}
         return {
             "given": self.given.cpu().clone(),
-            "current": self.current.cpu().clone(),
+            "current": self._before.cpu().clone(),
             "held": self._held.cpu().clone(),
         } | {name: _tensor(value) for name, value in tensors.items()}
 

@@ -1,6 +1,7 @@
 """Getting the importance head's parameters trained, whatever optimizer there already is."""
 
 from fastai.optimizer import OptimWrapper
+from fastcore.foundation import L
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.head import ImportanceHead
@@ -18,6 +19,8 @@ def train_head(opt, head: ImportanceHead) -> None:
     known = {id(p) for group in opt.param_lists for p in group}
     missing = [p for p in head.own_parameters() if id(p) not in known]
     opt.param_lists[-1].extend(missing)
+    for parameter in missing:
+        opt.state.setdefault(parameter, {})  # a state that was loaded makes no new entries by itself
     if head.margin is None:
         return
     if isinstance(opt, OptimWrapper):
@@ -28,3 +31,10 @@ def train_head(opt, head: ImportanceHead) -> None:
             )
     else:
         opt.state[head.margin]["do_wd"] = False  # create_opt resets it, so it is set before every fit
+
+
+def release_head(opt, head: ImportanceHead) -> None:
+    """Take the head's parameters out of the optimizer, if there is one; it is an ordinary network's again."""
+    if opt is not None:
+        ours = {id(p) for p in head.own_parameters()}
+        opt.param_lists = L([p for p in group if id(p) not in ours] for group in opt.param_lists)

@@ -24,7 +24,7 @@ def predict_files(run: Run, paths: list[str]) -> tuple[pd.DataFrame, list[dict[s
     good, pixels, problems = [], [], []
     for path in paths:
         try:
-            pixels.append(torch.from_numpy(decode_image(path, tuple(how["shape"][:2]), grey=len(how["shape"]) == 2)))
+            pixels.append(torch.tensor(decode_image(path, tuple(how["shape"][:2]), grey=len(how["shape"]) == 2)))
             good.append(str(path))
         except (OSError, ValueError) as error:
             problems.append({"image": str(path), "problem": f"cannot be read as an image ({error})"})

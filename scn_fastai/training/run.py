@@ -149,9 +149,11 @@ class Run:
         return run
 
     def save_epoch(self, learn, scn) -> None:
-        """Write the whole run as it is after an epoch."""
+        """Write the whole run as it is after an epoch; nothing while a resume skips the epochs that were trained."""
+        if self._random is not None:
+            return
         weights = {k: v for k, v in learn.model.state_dict().items() if isinstance(v, Tensor)}
-        resume = {"opt": _plain(learn.opt.state_dict()), "random": _random_state(learn)}
+        resume = _plain({"opt": learn.opt.state_dict(), "random": _random_state(learn)})
         self.save(weights, resume)
 
     def save(self, weights: dict[str, Tensor], resume: dict | None = None) -> None:
@@ -286,13 +288,15 @@ def _storable(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(state):
-    """An optimizer's state in the types that load without a pickle: dicts, lists, numbers, Tensors."""
+    """A state in the types that load without a pickle: dicts, lists, numbers, Tensors of no other class."""
     if isinstance(state, dict):
         return {key: _plain(value) for key, value in state.items()}
     if isinstance(state, tuple):
         return tuple(_plain(value) for value in state)
     if isinstance(state, list | L):
         return [_plain(value) for value in state]
+    if isinstance(state, Tensor):
+        return state.detach().as_subclass(Tensor)
     return state.item() if isinstance(state, np.generic) else state
 
 
@@ -309,7 +313,8 @@ def _to(value, like: Tensor):
 
 
 def _random_state(learn) -> dict:
-    rng = getattr(learn.dls.train, "rng", None)
+    """What a training carries from epoch to epoch besides its weights: generators, and the averaged loss it shows."""
+    rng, recorder = getattr(learn.dls.train, "rng", None), getattr(learn, "recorder", None)
     _, keys, *position = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -317,6 +322,7 @@ def _random_state(learn) -> dict:
         "numpy": [torch.from_numpy(keys.astype(np.int64)), *position],
         "python": _python_state(random),
         "loader": None if rng is None else _python_state(rng),
+        "smooth_loss": None if recorder is None else [recorder.smooth_loss.count, recorder.smooth_loss.val],
     }
 
 
@@ -329,6 +335,8 @@ def _set_random_state(learn, state: dict) -> None:
     _set_python_state(random, state["python"])
     if state["loader"] is not None:
         _set_python_state(learn.dls.train.rng, state["loader"])
+    if state["smooth_loss"] is not None and hasattr(learn, "recorder"):
+        learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state["smooth_loss"]
 
 
 def _python_state(rng) -> list:

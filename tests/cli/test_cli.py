@@ -10,20 +10,8 @@ from PIL import Image
 from scn_fastai.cli import main
 from scn_fastai.training.recipes import RECIPES
 
-TINY = [
-    "--data",
-    "standin",
-    "--limit",
-    "64",
-    "--arch",
-    "small",
-    "--size",
-    "16",
-    "--batch-size",
-    "16",
-    "--device",
-    "cpu",
-]
+OPTIONS = "--data standin --limit 80 --arch small --device cpu --size 16 --batch-size 16"
+TINY = OPTIONS.split()
 KEYS = {
     "accuracy_last",
     "accuracy_best",

@@ -1,0 +1,162 @@
+"""The relabeling rule (Eq. 5), its budget, and evidence that is averaged over epochs."""
+
+import oracle
+import pytest
+import torch
+
+from scn_fastai.core import (
+    average_evidence,
+    grown_budget,
+    low_importance,
+    most_doubted,
+    relabel,
+    spare_ineligible,
+)
+from scn_fastai.errors import SettingsError
+
+
+def proposal(batch, n, c=7, margin=0.2, **where):
+    logits, alpha, target = batch(n, c, **where)
+    return relabel(logits.softmax(1), target, margin=margin), target, alpha
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2, 0.9])
+@pytest.mark.parametrize("scope", ["low", "all"])
+def test_relabel_is_equation_5(batch, device, n, c, margin, scope):
+    logits, alpha, target = batch(n, c, device=device)
+    probs = logits.softmax(1)
+    eligible = low_importance(alpha) if scope == "low" else torch.ones(n, dtype=torch.bool, device=device)
+    change = relabel(probs, target, eligible, margin)
+    expected = oracle.cure(probs.tolist(), target.tolist(), eligible.tolist(), margin)
+    assert [tuple(row) for row in zip(*(field.tolist() for field in change), strict=True)] == expected
+
+
+def test_nothing_is_relabeled_at_margin_1(batch, n, c):
+    change, target, _ = proposal(batch, n, c, margin=1.0)
+    sure = relabel(torch.eye(c, dtype=torch.float64), (torch.arange(c) + 1) % c, margin=1.0)
+    assert not change.mask.any() and change.label.equal(target) and not sure.mask.any()
+
+
+def test_a_gap_of_exactly_the_margin_is_not_enough():
+    probs = torch.tensor([[0.75, 0.25], [0.875, 0.125]])
+    assert relabel(probs, torch.tensor([1, 1]), margin=0.5).mask.tolist() == [False, True]
+
+
+def test_no_eligible_argument_means_everyone(batch, n):
+    logits, _, target = batch(n)
+    probs = logits.softmax(1)
+    everyone = relabel(probs, target, torch.ones(n, dtype=torch.bool))
+    assert all(a.equal(b) for a, b in zip(relabel(probs, target), everyone, strict=True))
+    assert not relabel(probs, target, torch.zeros(n, dtype=torch.bool)).mask.any()
+
+
+def test_a_new_label_is_always_another_label(batch):
+    change, target, _ = proposal(batch, 128, margin=0.0)
+    assert change.mask.any() and change.mask.equal(change.label != target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_relabel_in_every_dtype_agrees_away_from_the_margin(batch, device, dtype):
+    logits, _, target = batch(128, device=device)
+    exact, rough = (relabel(p, target) for p in (logits.softmax(1), logits.float().softmax(1).to(dtype)))
+    clear = ((exact.p_max - exact.p_given) - 0.2).abs() > 0.02
+    assert exact.mask[clear].equal(rough.mask[clear]) and clear.sum() > 100
+    assert torch.allclose(rough.p_max.double(), exact.p_max, atol=0.01)
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.1, float("nan")])
+def test_a_relabel_margin_out_of_range_is_refused(margin):
+    with pytest.raises(SettingsError, match=r"The relabel margin \(delta2\) is .* values between 0 and 1 and must lie"):
+        relabel(torch.rand(2, 2), torch.tensor([0, 1]), margin=margin)
+
+
+@pytest.mark.parametrize("probs, target", [((2, 3), (3,)), ((2,), (2,)), ((2, 3), (2, 1))])
+def test_shapes_that_do_not_fit_are_refused(probs, target):
+    with pytest.raises(SettingsError, match=r"relabel needs probs \[B, C\] and target \[B\], but got \["):
+        relabel(torch.zeros(probs), torch.zeros(target, dtype=torch.int64))
+
+
+# ---- budget ----
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.1, 0.34, 0.5, 1.0])
+def test_a_budget_keeps_the_clearest_changes_and_never_more_than_its_share(batch, device, n, budget):
+    change, target, _ = proposal(batch, n, device=device)
+    kept = most_doubted(change, target, budget)
+    gap = (change.p_max - change.p_given).tolist()
+    proposed = sorted(change.mask.nonzero().squeeze(1).tolist(), key=lambda i: (-gap[i], i))
+    assert sorted(proposed[: int(budget * n)]) == kept.mask.nonzero().squeeze(1).tolist()
+    assert kept.label.equal(torch.where(kept.mask, change.label, target))
+
+
+def test_a_budget_of_everything_changes_nothing(batch, n):
+    change, target, _ = proposal(batch, n)
+    assert all(a.equal(b) for a, b in zip(most_doubted(change, target, 1.0), change, strict=True))
+
+
+def test_among_equal_doubts_the_budget_is_still_kept():
+    change = relabel(torch.tensor([[0.9, 0.1]] * 10), torch.ones(10, dtype=torch.int64))
+    assert most_doubted(change, torch.ones(10, dtype=torch.int64), 0.3).mask.tolist() == [True] * 3 + [False] * 7
+
+
+@pytest.mark.parametrize("ramp", [0, 1, 4])
+def test_a_budget_grows_evenly_and_stays(ramp):
+    shares = [grown_budget(0.2, epoch, ramp) for epoch in range(8)]
+    assert shares == pytest.approx([0.2 * min(1, (epoch + 1) / (ramp or 1)) for epoch in range(8)])
+
+
+def test_ineligible_samples_keep_their_current_label_and_eligible_ones_follow_the_rule(batch):
+    change, target, alpha = proposal(batch, 128)
+    eligible, current = low_importance(alpha), (target + 1) % 7
+    spared = spare_ineligible(change, current, eligible)
+    assert spared.label[~eligible].equal(current[~eligible]) and not spared.mask[~eligible].any()
+    assert spared.label[eligible].equal(change.label[eligible])
+    back = eligible & ~change.mask
+    assert back.any() and spared.label[back].equal(target[back]), "the rule takes back what no longer passes"
+
+
+# ---- evidence ----
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.7, 0.1])
+def test_averaged_evidence_is_the_weighted_mean_of_a_loop(tiny, device, decay):
+    n, c = 6, 3
+    mean, count = torch.zeros(n, c, device=device), torch.zeros(n, device=device)
+    seen = {i: [] for i in range(n)}
+    for _ in range(9):
+        index = torch.randperm(n, generator=tiny)[:4]
+        probs = torch.rand(4, c, generator=tiny).softmax(1)
+        average_evidence(mean, count, index.to(device), probs.to(device), decay)
+        for i, row in zip(index.tolist(), probs.tolist(), strict=True):
+            seen[i].append(row)
+    for i, rows in seen.items():
+        assert mean[i].tolist() == pytest.approx(oracle.running_mean(rows, decay), abs=1e-5)
+        assert count[i].item() == pytest.approx(sum(decay**k for k in range(len(rows))), abs=1e-5)
+
+
+def test_samples_that_are_not_in_the_batch_keep_their_evidence():
+    mean, count = torch.rand(4, 2), torch.arange(4.0)
+    before = mean.clone()
+    average_evidence(mean, count, torch.tensor([2]), torch.rand(1, 2), 0.7)
+    assert mean[[0, 1, 3]].equal(before[[0, 1, 3]]) and count[[0, 1, 3]].tolist() == [0, 1, 3]
+
+
+def test_a_sample_twice_in_a_batch_counts_once():
+    probs = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
+    twice, once = ((torch.full((2, 2), 0.5), torch.ones(2)) for _ in range(2))
+    average_evidence(*twice, torch.tensor([1, 1, 0]), probs[[0, 0, 1]])
+    average_evidence(*once, torch.tensor([1, 0]), probs)
+    assert all(a.equal(b) for a, b in zip(twice, once, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_predictions_go_into_float32_evidence(dtype):
+    mean, count = torch.zeros(2, 2), torch.zeros(2)
+    average_evidence(mean, count, torch.tensor([1]), torch.tensor([[0.25, 0.75]], dtype=dtype))
+    assert mean.dtype == torch.float32 and mean[1].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("decay", [0, -1, 1.1, float("nan")])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(SettingsError, match=r"The evidence decay is .*, but it must lie in \(0, 1\]; 1 is the plain"):
+        average_evidence(torch.zeros(1, 2), torch.zeros(1), torch.tensor([0]), torch.zeros(1, 2), decay)

@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from scn_fastai.plots import accuracy_dots, change_map, compare_curves, training_curves
+from scn_fastai.plots.changes import change_counts
+from scn_fastai.plots.comparison import paired_gap, recipe_table, t975
+from scn_fastai.plots.curves import seeds_side_by_side
+from scn_fastai.plots.style import SERIES
+
+
+def table(**columns):
+    n = len(next(iter(columns.values())))
+    return pd.DataFrame({"epoch": range(n)} | columns)
+
+
+def words_of(figure):
+    return [a.text for a in figure.layout.annotations]
+
+
+def test_a_line_for_each_column_of_a_real_history(run):
+    epochs = run.history.frame()
+    before = epochs.copy()
+    figure = training_curves(epochs)
+    lines = {trace.name: trace for trace in figure.data}
+    assert list(lines["validation"].y) == pytest.approx([0.6, 0.7, 0.8]) and list(lines["validation"].x) == [0, 1, 2]
+    assert set(lines) == {
+        "validation", "training, given labels", "differ from the given label", "changed in this epoch",
+        "high group (alpha_H)", "low group (alpha_L)", "rank loss", "weighted cross-entropy",
+    }  # fmt: skip
+    gap = before["alpha_high"].iloc[-1] - before["alpha_low"].iloc[-1]
+    assert f"gap {gap:.2f}" in words_of(figure)
+    assert lines["low group (alpha_L)"].fill == "tonexty"
+    pd.testing.assert_frame_equal(epochs, before)
+
+
+def test_a_line_stands_where_relabeling_began(run):
+    figure = training_curves(run.history.frame())
+    assert {(line.x0, line.x1) for line in figure.layout.shapes} == {(1, 1)}
+    assert "relabeling begins" in words_of(figure)
+    assert not training_curves(table(accuracy=[0.1, 0.2], relabeling=[False, False])).layout.shapes
+
+
+def test_figures_of_the_truth_get_a_panel():
+    figure = training_curves(table(label_accuracy=[0.7, 0.8], relabel_precision=[np.nan, 0.9]))
+    assert "<b>Share that is true, in training</b>" in words_of(figure)
+    assert figure.data[1].y == (None, 0.9)
+
+
+def test_missing_columns_leave_no_empty_panel():
+    figure = training_curves(pd.DataFrame({"accuracy": [0.5, 0.6], "wce": [None, None], "odd": ["a", "b"]}))
+    assert [t.name for t in figure.data] == ["validation"] and "xaxis2" not in figure.layout
+
+
+def test_one_epoch_is_a_point_that_can_be_seen():
+    figure = training_curves(table(accuracy=[0.5]))
+    assert "markers" in figure.data[0].mode and list(figure.layout.xaxis.range) == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize("epochs", [pd.DataFrame(), pd.DataFrame({"epoch": [0], "accuracy": [np.nan]})])
+def test_nothing_to_draw_is_said(epochs):
+    figure = training_curves(epochs)
+    assert not figure.data and "no finished epoch" in words_of(figure)[0]
+
+
+def test_seeds_become_a_mean_and_a_band():
+    seeds = [table(accuracy=[0.5, 0.6]), table(accuracy=[0.3, 0.8])]
+    figure = compare_curves({"plain": seeds, "default": [table(accuracy=[0.9])]})
+    band, mean, alone = figure.data
+    assert mean.y == (0.4, 0.7) and mean.name == "plain (2 seeds)" and mean.line.dash != alone.line.dash
+    assert band.x == (0, 1, 1, 0) and band.y == (0.5, 0.8, 0.6, 0.3)
+    assert alone.name == "default (1 seed)" and mean.line.color == SERIES[0] and alone.line.color == SERIES[1]
+
+
+def test_seeds_of_different_length_and_without_the_column():
+    frames = [table(accuracy=[0.5, 0.6, 0.7]), table(accuracy=[0.3]), table(wce=[1.0]), pd.DataFrame()]
+    assert seeds_side_by_side(frames).shape == (3, 2)
+    assert "no finished epoch" in words_of(compare_curves({"x": [pd.DataFrame()]}))[0]
+
+
+def test_dots_show_every_run():
+    runs = pd.DataFrame({"recipe": ["a", "a", "b"], "seed": [0, 1, 0], "accuracy_last": [0.5, 0.7, None]})
+    figure = accuracy_dots(runs)
+    assert figure.data[0].x == (0.5, 0.7) and figure.data[1].x == (0.6,) and len(figure.data) == 2
+
+
+def test_t_is_students():
+    from scipy.stats import t
+
+    for freedom in (1, 2, 3, 4, 10, 11, 15, 30, 200):
+        assert t975(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=2e-3)
+
+
+def test_the_difference_is_that_of_the_command_line():
+    from scn_fastai.training.compare import paired_difference
+
+    mine, base = pd.Series([0.6, 0.72, 0.8], [0, 1, 2]), pd.Series([0.66, 0.5, 0.6, 0.1], [2, 0, 1, 9])
+    mean, half = paired_gap(mine, base)
+    theirs = paired_difference(mine, base)
+    found = [mean, mean - half, mean + half]
+    assert found == pytest.approx([theirs["difference"], theirs["low95"], theirs["high95"]], abs=1e-4)
+
+
+def test_a_row_per_recipe():
+    runs = pd.DataFrame({
+        "recipe": ["plain", "plain", "x", "x"], "seed": [0, 1, 1, 0], "accuracy_last": [0.5, 0.6, 0.72, 0.6],
+        "accuracy_best": [0.6, 0.6, 0.8, 0.8], "relabel_precision": [None, None, 0.7, 0.9], "seconds": [60.0] * 4,
+    })  # fmt: skip
+    rows = recipe_table(runs).set_index("recipe")
+    assert rows.loc["plain", "last epoch"] == "55.0% ± 7.1" and rows.loc["x", "best epoch"] == "80.0% ± 0.0"
+    assert rows.loc["x", "minus plain (95 % interval)"].startswith("+11.0 points (")
+    assert rows.loc["plain", "relabel precision"] == "–" and rows.loc["x", "relabel precision"] == "80.0%"
+    assert "minus plain (95 % interval)" not in recipe_table(runs[runs["recipe"] == "x"])
+
+
+def test_changes_are_counted_from_class_to_class():
+    given, current = [0, 0, 1, 2, 2], [1, 1, 1, 0, 2]
+    assert change_counts(given, current, 3).tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
+    heat = change_map(np.array(given), np.array(current), ["高兴", "a<b", "c"]).data[0]
+    assert heat.z[0][1] == 2 and heat.z[0][0] is None and heat.text[0][1] == "2" and heat.text[0][2] == ""
+    assert list(heat.y) == ["高兴", "a&lt;b", "c"]
+
+
+def test_no_change_is_said():
+    assert "No label differs" in words_of(change_map(np.zeros(3, int), np.zeros(3, int), ["a"]))[0]
