@@ -7,7 +7,20 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from scn_fastai.plots.style import BLUE, DASHES, GREEN, GREY, INK, ORANGE, SERIES, VERMILION, plain, sentence, tidy
+from scn_fastai.plots.style import (
+    BLUE,
+    DASHES,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    SERIES,
+    VERMILION,
+    counted,
+    plain,
+    sentence,
+    tidy,
+)
 
 NO_FIGURES = "There is no finished epoch with a figure to draw yet."
 
@@ -27,6 +40,7 @@ class Panel(NamedTuple):
     title: str
     series: tuple[Series, ...]
     share: bool = False
+    only_if_any: bool = False  # left out when every number is 0
 
 
 PANELS = (
@@ -54,6 +68,7 @@ PANELS = (
             Series("changed", "differ from the given label", BLUE),
             Series("relabeled", "changed in this epoch", ORANGE, "dash"),
         ),
+        only_if_any=True,
     ),
     Panel(
         "Mean alpha of the two groups",
@@ -75,7 +90,8 @@ def panels_of(epochs: pd.DataFrame) -> list[Panel]:
     found = []
     for panel in PANELS:
         series = tuple(s for s in panel.series if s.column in epochs and numbers(epochs, s.column).notna().any())
-        if series:
+        idle = panel.only_if_any and not any(numbers(epochs, s.column).fillna(0).any() for s in series)
+        if series and not idle:
             found.append(panel._replace(series=series))
     return found
 

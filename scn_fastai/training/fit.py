@@ -81,14 +81,14 @@ def face_learner(
 
 
 class FusedSGD(torch.optim.SGD):
-    """torch's SGD in one fused pass over the weights; fastai's own takes several.
+    """SGD in one fused pass over the weights; fastai's own takes several.
 
-    Fused or not, it starts the momentum of a parameter whose first gradient comes later than the others', as that
-    of an importance head put on a network that is trained already; torch's fused pass fails there.
+    A parameter may get its first gradient later than the others, as that of an importance head does which is put
+    on a network that was trained before; torch's own fused SGD fails there.
     """
 
     def step(self, closure=None):
-        """One step; a momentum of zero has the same effect as none."""
+        """Take a step; a momentum of zero has the same effect as none."""
         if self.state:
             for group in self.param_groups:
                 for p in group["params"]:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import torch
+from fastai.torch_core import TensorImage
 from torch import Tensor
 
 from scn_fastai.data.images import decode_image
@@ -39,6 +40,6 @@ def predict_files(run: Run, paths: list[str]) -> tuple[pd.DataFrame, list[dict[s
 
 def prepare(images: Tensor, how: dict) -> Tensor:
     """uint8 images ``[B, H, W(, 3)]`` as the run's network saw them in validation, float ``[B, 3, S, S]``."""
-    x = ToRGBFloat(how["size"]).encodes(images).as_subclass(Tensor)
+    x = ToRGBFloat(how["size"])(TensorImage(images)).as_subclass(Tensor)
     mean, std = (torch.tensor(how[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     return (x - mean) / std

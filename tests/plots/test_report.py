@@ -137,7 +137,7 @@ def test_thirty_thousand_samples(tmp_path, new_run):
     run = new_run(n=30_000, epochs=2)
     began = time.perf_counter()
     path = write_report(run, tmp_path / "r.html", np.zeros((30_000, 16, 16), np.uint8))
-    assert time.perf_counter() - began < 6 and path.stat().st_size < 6_000_000
+    assert time.perf_counter() - began < 20 and path.stat().st_size < 6_000_000
 
 
 # ---- comparison ----

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastai.learner import Callback, Learner
 from fastai.losses import CrossEntropyLossFlat, FocalLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import SGD, OptimWrapper
+from fastai.vision.data import ImageDataLoaders
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -58,7 +60,9 @@ class Interrupt(Callback):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_with_everything_off_the_weights_are_those_of_a_plain_training(dropout, blobs, blob_learner, tools, seed_everything):
+def test_with_everything_off_the_weights_are_those_of_a_plain_training(
+    dropout, blobs, blob_learner, tools, seed_everything
+):
     found = []
     for cbs in (None, SCNCallback("paper", **OFF)):
         torch.manual_seed(3)
@@ -73,7 +77,7 @@ def test_with_everything_off_the_weights_are_those_of_a_plain_training(dropout, 
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_one_step_is_the_step_written_by_hand(preset, blobs, blob_learner):
-    scn = SCNCallback(preset)
+    scn = SCNCallback(preset, rank_margin=0.9)  # so far apart no groups are from the start
     learn = blob_learner(blobs, scn, bs=240, opt_func=SGD, wd=0, lr=0.1)
     hand, s = copy.deepcopy(learn.model), scn.settings
     features = hand[:2](blobs.x)
@@ -198,7 +202,11 @@ WAYS = [given_to_learner, given_to_fit, added_for_a_while, after_the_optimizer, 
         after_a_training, behind_a_stubborn_splitter, taken_off_and_put_back]  # fmt: skip
 
 
-@pytest.mark.parametrize("opt_func", [SGD, lambda p, **k: OptimWrapper(p, torch.optim.SGD, **k)], ids=["fastai", "torch"])
+def torch_sgd(params, **options):
+    return OptimWrapper(params, torch.optim.SGD, **options)
+
+
+@pytest.mark.parametrize("opt_func", [SGD, torch_sgd], ids=["fastai", "torch"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda f: f.__name__)
 def test_alpha_is_trained_however_the_callback_came(way, opt_func, blobs, blob_learner, monkeypatch):
     made = []
@@ -570,17 +578,18 @@ def test_evidence_of_the_step_keeps_no_average(blobs, blob_learner):
 
 @pytest.mark.parametrize(("combine", "gamma"), [("mix", 0.2), ("mix", 0.8), ("sum", 0.5)])
 def test_combine_joins_the_two_losses(combine, gamma, blobs, blob_learner):
-    scn = SCNCallback("paper", combine=combine, gamma=gamma)
+    scn = SCNCallback("paper", combine=combine, gamma=gamma, rank_margin=0.9)
     learn = blob_learner(blobs, scn, bs=240)
     learn.fit(1)
     rank, wce = scn.history.last("rank"), scn.history.last("wce")
+    assert rank > 0.01
     expected = rank + wce if combine == "sum" else gamma * rank + (1 - gamma) * wce
     assert learn.recorder.losses[0].item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("switch", ["weight", "rank", "relabel"])
 def test_each_switch_turns_its_part_off(switch, blobs, blob_learner):
-    scn = SCNCallback(relabel_from=1, **{switch: False})
+    scn = SCNCallback(relabel_from=1, rank_margin=0.9, **{switch: False})
     learn = blob_learner(blobs, scn, bs=240)
     features, head = learn.model[:2](blobs.x), learn.model[2]
     plain = cross_entropy(nn.functional.linear(features, head.weight, head.bias), blobs.given).item()
@@ -628,10 +637,7 @@ def test_a_learnable_margin_only_shrinks_and_does_not_decay(blobs, blob_learner)
 
 
 def test_a_torch_optimizer_that_would_decay_the_margin_is_refused(blobs, blob_learner):
-    def torch_sgd(params, lr, **_):
-        return OptimWrapper(params, torch.optim.SGD, lr=lr, weight_decay=0.1)
-
-    learn = blob_learner(blobs, SCNCallback(learn_margin=True), opt_func=torch_sgd)
+    learn = blob_learner(blobs, SCNCallback(learn_margin=True), opt_func=partial(torch_sgd, weight_decay=0.1))
     with pytest.raises(SettingsError, match="^A learnable rank margin must not decay.*weight decay 0"):
         learn.fit(1)
     learn.fit(1, wd=0)
@@ -648,8 +654,6 @@ def one_sentence(caught):
 
 @pytest.mark.parametrize("mix", [MixUp, CutMix])
 def test_mixup_is_refused(mix, pictures, tools, tiny):
-    from fastai.vision.data import ImageDataLoaders
-
     dls = ImageDataLoaders.from_folder(pictures.path, train="train", valid="valid", bs=8, num_workers=0, device="cpu")
     learn = tools.quiet(Learner(dls, tools.small_cnn(), cbs=SCNCallback()))
     with pytest.raises(SettingsError, match="^SCN cannot be combined with MixUp or CutMix") as caught:
@@ -659,7 +663,7 @@ def test_mixup_is_refused(mix, pictures, tools, tiny):
 
 def test_squeezenet_is_refused_and_left_alone(blobs, blob_learner):
     learn = blob_learner(blobs, model=squeezenet1_0(weights=None, num_classes=4))
-    with pytest.raises(SettingsError, match="^SCN needs a classifier that ends in a Linear layer, but SqueezeNet has none"):
+    with pytest.raises(SettingsError, match="^SCN needs a classifier that ends in a Linear.*SqueezeNet has none"):
         learn.add_cb(SCNCallback())
     assert find_head(learn.model) is None
 
@@ -693,7 +697,7 @@ def test_a_last_batch_of_one_is_fine(blobs, blob_learner):
 
 def test_something_behind_the_linear_layer_is_refused(blobs, blob_learner, tools):
     learn = blob_learner(blobs, SCNCallback(), model=nn.Sequential(tools.mlp(), nn.Softmax(1)))
-    with pytest.raises(SettingsError, match="Sequential something follows it .a softmax, say.: end it in the Linear") as caught:
+    with pytest.raises(SettingsError, match="Sequential something follows it .* end it in the Linear") as caught:
         learn.fit(1)
     assert one_sentence(caught)
 
@@ -727,7 +731,7 @@ def test_a_loss_that_is_nan_keeps_what_was_before(epoch, blobs, blob_learner):
 
     scn = SCNCallback("paper", relabel_from=1, scope="all", relabel_margin=0)
     learn = blob_learner(blobs, [scn, Spoil()])
-    with pytest.raises(RunError, match=f"^The loss became NaN or infinite in epoch {epoch}.*{epoch} epochs before") as caught:
+    with pytest.raises(RunError, match=f"^The loss became NaN .* epoch {epoch}.*{epoch} epochs before") as caught:
         learn.fit(6, 0.01)
     assert one_sentence(caught) and scn.history.epoch == epoch
     assert torch.equal(scn.ledger.current, scn.ledger.at(epoch)) and (len(scn.ledger) > 0) == (epoch > 0)
