@@ -103,7 +103,8 @@ def report(options: Namespace) -> int:
 
 
 def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: Namespace) -> int:
-    from scn_fastai.training.compare import best_jobs, cells, finished, spread
+    from scn_fastai.plots.comparison import recipe_table
+    from scn_fastai.training.compare import best_jobs, cells, finished
     from scn_fastai.training.compare import compare as run_all
     from scn_fastai.training.fit import expected_cost
 
@@ -130,37 +131,9 @@ def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: 
     if options.json:
         print(json.dumps(result))
     else:
-        print(table_text(spread(runs)))
+        print(recipe_table(runs).to_string(index=False))
         print(f"\nReport: {written}")
     return 0
-
-
-def table_text(table: pd.DataFrame) -> str:
-    """The comparison as a text table, in per cent.
-
-    >>> row = {"seeds": 2, "last_mean": 0.5, "last_sd": 0.01, "best_mean": 0.6, "best_sd": 0.02}
-    >>> print(table_text(pd.DataFrame({"plain": row}).T))
-    recipe        seeds  last epoch     best epoch     minus plain (95 %)       labels right   relabel precision
-    plain         2      50.0 +- 1.0    60.0 +- 2.0    -                        -              -
-    """
-    head = ("recipe", "seeds", "last epoch", "best epoch", "minus plain (95 %)", "labels right", "relabel precision")
-    lines = [_line(head)]
-    for name, row in table.iterrows():
-        gap = "-"
-        if not math.isnan(row.get("difference", math.nan)):
-            gap = f"{100 * row['difference']:+.1f} ({100 * row['low95']:+.1f} to {100 * row['high95']:+.1f})"
-        labels = "-"
-        if not math.isnan(row.get("label_accuracy_after", math.nan)):
-            labels = f"{row['label_accuracy_before']:.2f} -> {row['label_accuracy_after']:.2f}"
-        precision = row.get("relabel_precision", math.nan)
-        reached = [f"{100 * row[f'{k}_mean']:.1f} +- {100 * row[f'{k}_sd']:.1f}" for k in ("last", "best")]
-        seeds = f"{row['seeds']:.0f}"
-        lines.append(_line((name, seeds, *reached, gap, labels, "-" if math.isnan(precision) else f"{precision:.2f}")))
-    return "\n".join(lines)
-
-
-def _line(parts: tuple[str, ...]) -> str:
-    return "".join(f"{part:<{width}}" for part, width in zip(parts, (14, 7, 15, 15, 25, 15, 0), strict=True)).rstrip()
 
 
 def _move(bar: tqdm, done: int, line: str) -> None:

@@ -154,9 +154,7 @@ def cached(
         os.replace(half, notes)
         os.replace(temporary, final)
     except OSError as error:
-        raise DataError(
-            f"Cannot keep the images in {folder} ({error.strerror}): give another cache_dir."
-        ) from error
+        raise DataError(f"Cannot keep the images in {folder} ({error.strerror}): give another cache_dir.") from error
     finally:
         temporary.unlink(missing_ok=True)
         half.unlink(missing_ok=True)
@@ -209,9 +207,7 @@ def _header(read: Callable[[str], bytes], name: str) -> tuple[tuple[int, int], b
     return (width, height) if lying else (height, width), image.mode in GREY_MODES
 
 
-def _probe(
-    source: ImageSource, size: tuple[int, int] | None, grey: bool | None
-) -> tuple[tuple[int, int], bool, str]:
+def _probe(source: ImageSource, size: tuple[int, int] | None, grey: bool | None) -> tuple[tuple[int, int], bool, str]:
     """Size and greyness of the set, and the first readable name; only looks as far as it must."""
     if not source.names:
         raise DataError("There are no images to read: check the folder or the table.")

@@ -344,9 +344,7 @@ def _open_item(image: Any, shape: tuple[int, ...]) -> np.ndarray:
         image = image.detach().cpu().numpy()
         image = image.transpose(1, 2, 0) if image.ndim == 3 and image.shape[0] in (1, 3) else image
     if not isinstance(image, str | Path | bytes | Image.Image | np.ndarray):
-        raise DataError(
-            f"A face cannot be read from a {type(image).__name__}: give paths, PIL images or uint8 arrays."
-        )
+        raise DataError(f"A face cannot be read from a {type(image).__name__}: give paths, PIL images or uint8 arrays.")
     try:
         return decode_image(image, shape[:2], grey=len(shape) == 2)
     except FileNotFoundError:

@@ -161,9 +161,7 @@ def _matrix(kind: str | Sequence | np.ndarray, names: list) -> np.ndarray:
         raise DataError(f"There is no noise kind {kind!r}: use symmetric, confusion or a matrix [C, C].")
     matrix = np.asarray(_numpy(kind), dtype=float)
     if matrix.shape != (len(names), len(names)):
-        raise DataError(
-            f"The noise matrix is {list(matrix.shape)}, but there are {len(names)} classes: give [C, C]."
-        )
+        raise DataError(f"The noise matrix is {list(matrix.shape)}, but there are {len(names)} classes: give [C, C].")
     sums = matrix.sum(1)
     if not (matrix >= 0).all() or not np.allclose(sums, 1, atol=1e-6):
         row = int(np.argmax(np.where((matrix >= 0).all(1), np.abs(sums - 1), np.inf)))

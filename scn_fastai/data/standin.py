@@ -36,9 +36,7 @@ def standin_faces(n_train: int = 2000, n_valid: int = 500, size: int = 48, seed:
     `flip_labels`. Same seed, same faces.
     """
     if n_train < 1 or n_valid < 1 or size < 16:
-        raise DataError(
-            "Stand-in faces need n_train and n_valid of 1 or more and a size of 16 pixels or more."
-        )
+        raise DataError("Stand-in faces need n_train and n_valid of 1 or more and a size of 16 pixels or more.")
     rng = np.random.default_rng(seed)
     split = np.repeat(["train", "valid"], [n_train, n_valid])
     codes = np.concatenate([rng.permutation(np.arange(n) % len(CLASSES)) for n in (n_train, n_valid)])

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from scipy.stats import t as student_t
 
 from scn_fastai.errors import DataError
 from scn_fastai.plots import page as html
 from scn_fastai.plots.curves import compare_curves
 from scn_fastai.plots.style import SERIES, counted, plain, sentence, tidy
 
-# Student's t, 97.5 %, for 1 to 10 degrees of freedom.
-T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 READ = {
     "table": "Each recipe was trained once for every seed; a seed fixes what is left to chance. Accuracy is that on "
     "the validation faces, as mean ± standard deviation over the seeds. “Last epoch” is what you get without knowing "
@@ -32,19 +31,6 @@ SHARES = {
 }
 
 
-def t975(freedom: int) -> float:
-    """Student's t, 97.5 %: from a table up to 10 degrees of freedom, above by expansion around the normal.
-
-    >>> t975(2), round(t975(30), 3)
-    (4.303, 2.042)
-    """
-    if freedom <= len(T975):
-        return T975[freedom - 1]
-    z = 1.959964
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
-
-
 def paired_gap(mine: pd.Series, base: pd.Series) -> tuple[float, float]:
     """Mean difference over the seeds that both have (the index), and half its 95 % interval (NaN for one seed).
 
@@ -55,7 +41,7 @@ def paired_gap(mine: pd.Series, base: pd.Series) -> tuple[float, float]:
     gap = (mine - base).dropna()
     if not len(gap):
         return float("nan"), float("nan")
-    half = t975(len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else float("nan")
+    half = student_t.ppf(0.975, len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else float("nan")
     return float(gap.mean()), float(half)
 
 

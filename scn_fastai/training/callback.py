@@ -298,7 +298,8 @@ class SCNCallback(Callback):
         if not s.relabel or history.epoch == 0:
             return False
         if s.relabel_from == "settled":
-            return bool(history.last("relabeling", False)) or history.settled_share() >= s.settled
+            begun, late = bool(history.last("relabeling", False)), 3 * (self.learn.epoch + 1) > self.learn.n_epoch
+            return begun or late and history.settled_share() >= s.settled
         return history.epoch >= s.relabel_from
 
     # -- checks ------------------------------------------------------------------------------------------------

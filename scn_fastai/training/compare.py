@@ -1,4 +1,4 @@
-"""Several recipes with several seeds, side by side: runs on disk, figures with their spread, resumable."""
+"""Several recipes with several seeds: runs on disk, in one process or several, resumable."""
 
 import json
 import multiprocessing
@@ -8,10 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import t as student_t
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError
@@ -124,38 +122,3 @@ def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None
     faces = cell.source.load(cell.train.seed)
     about = {"data": cell.source.as_dict()}
     return train_faces(faces, cell.recipe, cell.train, cell.folder, resume, [callback], bar=False, about=about)
-
-
-def spread(runs: pd.DataFrame, baseline: str = "plain") -> pd.DataFrame:
-    """Mean and standard deviation over seeds of each recipe, and its paired difference to the baseline.
-
-    The interval of the difference is Student's over the seeds that both have, 95 %; NaN with fewer than two.
-
-    Args:
-        runs: a row per run with recipe, seed, accuracy_last, accuracy_best, ...
-
-    >>> runs = pd.DataFrame({"recipe": ["plain", "plain", "x", "x"], "seed": [0, 1, 0, 1],
-    ...                      "accuracy_last": [0.5, 0.6, 0.6, 0.7], "accuracy_best": [0.6, 0.6, 0.7, 0.7]})
-    >>> spread(runs).loc["x", ["last_mean", "difference"]].round(3).tolist()
-    [0.65, 0.1]
-    """
-    rows = {}
-    base = runs[runs["recipe"] == baseline].set_index("seed")["accuracy_last"]
-    extra = ("relabel_precision", "relabel_recall", "label_accuracy_before", "label_accuracy_after", "changed")
-    for name in runs["recipe"].drop_duplicates():
-        mine = runs[runs["recipe"] == name].set_index("seed")
-        row = {"seeds": len(mine)}
-        for kind in ("last", "best"):
-            row |= {f"{kind}_mean": mine[f"accuracy_{kind}"].mean(), f"{kind}_sd": mine[f"accuracy_{kind}"].std()}
-        row |= paired_difference(mine["accuracy_last"], base) if name != baseline else {}
-        row |= {column: pd.to_numeric(mine[column]).mean() for column in extra if column in mine}
-        rows[name] = row
-    return pd.DataFrame(rows).T
-
-
-def paired_difference(mine: pd.Series, base: pd.Series) -> dict[str, float]:
-    """Mean difference over the seeds that both series have, with its 95 % interval."""
-    gap = (mine - base).dropna()
-    half = student_t.ppf(0.975, len(gap) - 1) * gap.std() / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
-    mean = gap.mean() if len(gap) else np.nan
-    return {"difference": mean, "low95": mean - half, "high95": mean + half}

@@ -38,7 +38,7 @@ class ImportanceHead(nn.Module):
         start: float | None = None,
     ):
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.training = dropout, linear.training
         self.weight, self.bias = linear.weight, linear.bias
         fresh = nn.Linear(linear.in_features, 1).to(linear.weight.device, torch.float32)
         self.attention_weight = nn.Parameter(fresh.weight.detach()[0].clone())

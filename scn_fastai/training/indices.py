@@ -32,9 +32,7 @@ def check_loader(dl: DataLoader) -> None:
     if dl.bs is None:
         raise SettingsError("SCN ranks the samples of a batch, but this DataLoader has no batch size: pass bs=...")
     if dl.bs == 1:
-        raise SettingsError(
-            "SCN ranks the samples of a batch, and a batch of 1 leaves nothing to rank: use 2 or more."
-        )
+        raise SettingsError("SCN ranks the samples of a batch, and a batch of 1 leaves nothing to rank: use 2 or more.")
 
 
 def forget_order(dl: DataLoader) -> None:

@@ -63,6 +63,7 @@ class LabelLedger:
             )
         self.current = self.given.clone()
         self._rows = _empty()
+        self._epoch = 0  # the last one that was flushed: a person's decision after it belongs to it
         self._start_buffers()
 
     def __len__(self) -> int:
@@ -119,6 +120,7 @@ class LabelLedger:
         rows = dict(zip(("old", "new", "p_max", "p_given"), picked, strict=True))
         rows |= {"alpha": self._alpha[changed].cpu().numpy(), "low": self._low[changed].cpu().numpy()}
         self._append(epoch=epoch, sample=changed.cpu().numpy(), by="rule", **rows)
+        self._epoch = epoch
         self._start_buffers(keep_held=True)
         return len(changed)
 
@@ -147,9 +149,11 @@ class LabelLedger:
             last = rows.drop_duplicates("sample", keep="last")
         samples, old = last["sample"].to_numpy(), last["old"].to_numpy()
         differs = self.current.cpu().numpy()[samples] != old
-        self._set(samples[differs], old[differs], "undo", None)
-        by_rule = _tensor(last["by"] == "rule")
-        self._held[_tensor(samples).to(self._held.device)] = by_rule.to(self._held.device)
+        by_rule = samples[_decided_by_rule(self._rows, samples)]
+        noted = differs | (self._held.cpu().numpy()[samples] != np.isin(samples, by_rule))
+        self._set(samples[noted], old[noted], "undo", None)
+        self._held[_tensor(samples).to(self._held.device)] = False
+        self._held[_tensor(by_rule).to(self._held.device)] = True
         return int(differs.sum())
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -203,6 +207,7 @@ class LabelLedger:
             "given": self.given.cpu().clone(),
             "current": self._before.cpu().clone(),
             "held": self._held.cpu().clone(),
+            "epoch": torch.tensor(self._epoch),
         } | {name: _tensor(value) for name, value in tensors.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -222,6 +227,7 @@ class LabelLedger:
         rows[["p_max", "p_given", "alpha", "low"]] = state["evidence"].numpy()
         rows["by"] = np.array(["rule", "person", "undo"], dtype=object)[state["by"].numpy()]
         self._rows = rows[list(COLUMNS)].astype(COLUMNS)
+        self._epoch = int(state["epoch"]) if "epoch" in state else self._last_row()
         self.current = state["current"].to(device).clone()
         self._start_buffers()
         self._held = state["held"].to(device).clone()
@@ -230,19 +236,17 @@ class LabelLedger:
         """The record as it is stored: COLUMNS, label codes, nothing added."""
         return self._rows.copy()
 
-    def replay(self, rows: pd.DataFrame) -> None:
-        """Rebuild current labels and held samples from a stored record."""
+    def replay(self, rows: pd.DataFrame, epoch: int | None = None) -> None:
+        """Rebuild current labels and held samples from a stored record; ``epoch`` is the last whole one."""
         self._rows = rows[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+        self._epoch = self._last_row() if epoch is None else epoch
         last = self._rows.drop_duplicates("sample", keep="last")
         samples = _tensor(last["sample"])
         self.current = self.given.clone()
         self.current[samples] = _tensor(last["new"])
         self._start_buffers()
-        decided = (
-            self._rows[self._rows["by"] != "undo"].drop_duplicates("sample", keep="last").set_index("sample")["by"]
-        )
-        held = (last["by"] == "person") | (last["by"] == "undo") & (last["sample"].map(decided) == "rule")
-        self._held[samples[_tensor(held)]] = True
+        undone, by_rule = last["by"] == "undo", _decided_by_rule(self._rows, last["sample"].to_numpy())
+        self._held[samples] = _tensor(np.where(undone, by_rule, last["by"] != "rule"))
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -254,6 +258,9 @@ class LabelLedger:
         if not keep_held:
             self._held = torch.zeros(n, dtype=torch.bool, device=device)
 
+    def _last_row(self) -> int:
+        return int(self._rows["epoch"].max()) if len(self._rows) else 0
+
     def _append(self, **columns) -> None:
         rows = pd.DataFrame(columns)[list(COLUMNS)].astype(COLUMNS)
         if len(rows):
@@ -261,14 +268,13 @@ class LabelLedger:
 
     def _set(self, index: np.ndarray, new: np.ndarray, by: str, epoch: int | None) -> None:
         old = self.current.cpu().numpy()[index]
-        last = int(self._rows["epoch"].max()) if len(self._rows) else 0
         where = _tensor(index).to(self.current.device)
         labels = _tensor(new).to(self.current.device)
         self.current[where] = labels
         self._before[where] = labels
         blank = np.full(len(index), np.nan)
         evidence = {"p_max": blank, "p_given": blank, "alpha": blank, "low": np.zeros(len(index), dtype=bool)}
-        self._append(epoch=last if epoch is None else epoch, sample=index, old=old, new=new, by=by, **evidence)
+        self._append(epoch=self._epoch if epoch is None else epoch, sample=index, old=old, new=new, by=by, **evidence)
 
     def _code(self, label: int | str) -> int:
         if isinstance(label, str) and label in self.classes:
@@ -279,12 +285,19 @@ class LabelLedger:
 
     def _check_index(self, index: np.ndarray) -> None:
         if len(index) and (index.min() < 0 or index.max() >= len(self.given)):
-            raise DataError(f"Sample {index.max()} does not exist: this ledger has samples 0 to {len(self.given) - 1}.")
+            bad = index[(index < 0) | (index >= len(self.given))][0]
+            raise DataError(f"Sample {bad} does not exist: this ledger has samples 0 to {len(self.given) - 1}.")
 
 
 def _tensor(values) -> Tensor:
     """A tensor with its own memory: pandas hands out arrays that must not be written."""
     return torch.from_numpy(np.array(values))
+
+
+def _decided_by_rule(rows: pd.DataFrame, samples: np.ndarray) -> np.ndarray:
+    """Whether the last change of each sample, apart from undoing, was a rule's."""
+    last = rows[rows["by"] != "undo"].drop_duplicates("sample", keep="last").set_index("sample")["by"]
+    return (last.reindex(samples) == "rule").to_numpy()
 
 
 def _empty() -> pd.DataFrame:

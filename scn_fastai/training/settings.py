@@ -20,8 +20,8 @@ class SCNSettings:
     """The settings of an SCN training; immutable, checked when made.
 
     ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
-    relabels), or the rule ``'settled'``: relabeling starts when the averaged predictions of at least
-    ``settled`` of the samples are the same as an epoch before.
+    relabels), or the rule ``'settled'``: relabeling starts when a third of the fit's epochs are done and the
+    averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before.
 
     >>> SCNSettings().change(beta=0.8).beta
     0.8
@@ -38,17 +38,17 @@ class SCNSettings:
     combine: str = "sum"  # 'mix': gamma RR + (1 - gamma) WCE (paper); 'sum': RR + WCE (released code)
     relabel_margin: float = 0.2  # delta2
     relabel_from: int | str = "settled"
-    settled: float = 0.9
+    settled: float = 0.7
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
     evidence: str = "averaged"  # 'step': this batch's prediction (paper); 'averaged': over epochs
     evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
-    budget: float | None = 0.2  # at most this share of the training set is relabeled at a time; None: no limit
+    budget: float | None = 0.16  # at most this share of the training set is relabeled at a time; None: no limit
     budget_ramp: int = 10  # epochs over which the budget grows to that share
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
-    alpha_start: float | None = None  # alpha of every sample before training; None: around 0.5
+    alpha_start: float | None = 0.9  # alpha of every sample before training; None: around 0.5, as drawn
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -64,6 +64,16 @@ class SCNSettings:
         when = self.relabel_from
         if when != "settled" and not (isinstance(when, int) and when >= 0):
             raise SettingsError(f"relabel_from is {when!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
+        for name in ("settled", "evidence_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}, but it must lie in (0, 1].")
+        if not self.budget_ramp >= 0:
+            raise SettingsError(f"budget_ramp is {self.budget_ramp}, but it is a number of epochs: 0 or more.")
+        if self.alpha_start is not None and not (self.bias and 0 < self.alpha_start < 1):
+            raise SettingsError(
+                f"alpha_start is {self.alpha_start}, but it must lie between 0 and 1, and it needs bias=True, through "
+                "which it is set."
+            )
         if self.budget is not None and not 0 < self.budget <= 1:
             raise SettingsError(f"budget is {self.budget}, but it is a share of the training set in (0, 1], or None.")
         if self.relabel and self.evidence == "step" and (when == "settled" or self.budget is not None):
@@ -101,6 +111,7 @@ PRESETS = {
         evidence="step",
         budget=None,
         bias=False,
+        alpha_start=None,
     ),
     # github.com/kaiwang960112/Self-Cure-Network, src/train.py and README: delta1 is 0.07 for its batch of 64.
     "released": SCNSettings(
@@ -112,6 +123,7 @@ PRESETS = {
         evidence="step",
         budget=None,
         weighted_inference=True,
+        alpha_start=None,
     ),
 }
 

@@ -28,15 +28,16 @@ class TruthColumns(Callback):
     def before_fit(self) -> None:
         """Add the columns."""
         self.after_fit()
-        if not hasattr(self.learn, "lr_finder") and not self.learn.lock.locked():  # a fit, not a validation
+        fits = not hasattr(self.learn, "lr_finder") and not self.learn.lock.locked()  # a validation holds the lock
+        if fits and self._judges():
             for name in ("label_accuracy", "relabel_precision"):
                 self.learn.metrics.append(_TruthColumn(self, name))
 
     def after_train(self) -> None:
         """Judge the epoch that SCNCallback has just ended."""
-        scn = getattr(self.learn, "scn", None)
-        if scn is None or scn.history is None or not scn.history.epoch or hasattr(self.learn, "lr_finder"):
+        if not self._judges() or not self.learn.scn.history.epoch or hasattr(self.learn, "lr_finder"):
             return
+        scn = self.learn.scn
         found = repair_measures(scn.ledger.given, scn.ledger.current, self.truth)
         names = ("relabel_precision", "relabel_recall", "relabel_harm")
         figures = {name: found[name] for name in names} | {"label_accuracy": found["label_accuracy_after"]}
@@ -47,6 +48,10 @@ class TruthColumns(Callback):
     def after_fit(self) -> None:
         """Take the columns off."""
         self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, _TruthColumn)]
+
+    def _judges(self) -> bool:
+        """Whether there is something to judge, and a truth to judge by (an export leaves it behind)."""
+        return self.truth is not None and hasattr(self.learn, "scn") and self.learn.scn.history is not None
 
 
 class _TruthColumn(Metric):

@@ -50,9 +50,7 @@ def folder(tmp_path):
             Image.fromarray(picture(i)).save(root / FOLDERS[usage] / name(i))
     votes_table().to_csv(root / "fer2013new.csv", index=False)
     original = [(usage, name(i), code) for i, (usage, _, code) in enumerate(ROWS) if name(i) and i != 2]
-    pd.DataFrame(original, columns=["Usage", "Image name", "emotion"]).to_csv(
-        root / "fer2013_labels.csv", index=False
-    )
+    pd.DataFrame(original, columns=["Usage", "Image name", "emotion"]).to_csv(root / "fer2013_labels.csv", index=False)
     return root
 
 
@@ -146,11 +144,7 @@ def test_original_labels_are_given_and_the_crowd_is_the_truth(folder, kaggle):
 def test_label_csv_of_each_folder(folder):
     (folder / "fer2013new.csv").unlink()
     for usage, sub in FOLDERS.items():
-        rows = [
-            (name(i), "(0, 0, 48, 48)", *votes)
-            for i, (of, votes, _) in enumerate(ROWS)
-            if of == usage and name(i)
-        ]
+        rows = [(name(i), "(0, 0, 48, 48)", *votes) for i, (of, votes, _) in enumerate(ROWS) if of == usage and name(i)]
         pd.DataFrame(rows).to_csv(folder / sub / "label.csv", index=False, header=False)
     assert len(read_ferplus(folder, splits=("train", "valid", "test"))) == 8
 

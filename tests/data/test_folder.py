@@ -112,9 +112,7 @@ def test_nothing_readable(tmp_path):
 def test_one_image_a_class_leaves_nothing_to_set_aside(tmp_path):
     for label in "ab":
         save(tmp_path / label / "x.png", 1)
-    with pytest.raises(
-        DataError, match="single image for each class, too few to set validation images aside"
-    ):
+    with pytest.raises(DataError, match="single image for each class, too few to set validation images aside"):
         read_folder(tmp_path)
 
 

@@ -45,9 +45,7 @@ def dls():
 
 
 def small_model(classes=3):
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)
-    )
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
 
 
 def learner(dls, tmp_path):
@@ -243,9 +241,7 @@ def test_new_keeps_and_changes_settings(dls):
 def test_reads_a_memory_map_without_copying_it(tmp_path):
     faces = make_faces()
     np.save(tmp_path / "faces.npy", faces.images)
-    mapped = FaceSet(
-        faces.samples, faces.classes, np.load(tmp_path / "faces.npy", mmap_mode="r"), faces.account
-    )
+    mapped = FaceSet(faces.samples, faces.classes, np.load(tmp_path / "faces.npy", mmap_mode="r"), faces.account)
     dls = face_loaders(mapped, 8, augment=False, device="cpu")
     assert isinstance(dls.train_ds.images, np.memmap)
     for x, _ in dls.train:

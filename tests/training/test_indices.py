@@ -200,7 +200,10 @@ def test_a_plain_torch_loader_is_refused(blobs, tools, tiny):
 
 
 def test_a_loader_without_batches_is_refused(blobs, tools, tiny):
-    dl = TfmdDL([tuple(x[None] for x in pair) for pair in blobs.train], bs=None)
+    class Batches(list):
+        labels = blobs.given
+
+    dl = TfmdDL(Batches(tuple(x[None] for x in pair) for pair in blobs.train), bs=None)
     dls = DataLoaders(dl, dl, device="cpu")
     learn = tools.quiet(Learner(dls, tools.mlp(), CrossEntropyLossFlat(), cbs=SCNCallback()))
     with pytest.raises(SettingsError, match="^SCN ranks the samples of a batch.*pass bs"):

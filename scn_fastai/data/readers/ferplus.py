@@ -140,9 +140,7 @@ def _open_store(path: Path) -> _Store:
         path = path.parent
     if path.is_dir():
         names = [
-            (Path(folder) / file).relative_to(path).as_posix()
-            for folder, _, files in os.walk(path)
-            for file in files
+            (Path(folder) / file).relative_to(path).as_posix() for folder, _, files in os.walk(path) for file in files
         ]
         store = _Store(path, sorted(names), lambda name: (path / name).read_bytes())
     elif zipfile.is_zipfile(path):
@@ -211,9 +209,7 @@ def _label_csv_table(store: _Store) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _match_files(
-    table: pd.DataFrame, store: _Store, splits: Sequence[str], account: ReadAccount
-) -> pd.DataFrame:
+def _match_files(table: pd.DataFrame, store: _Store, splits: Sequence[str], account: ReadAccount) -> pd.DataFrame:
     """Join votes and PNG files by folder and image name; what has no partner is counted."""
     split_of = {_FOLDER[split]: split for split in splits}
     files = {}
@@ -255,9 +251,7 @@ def _kaggle_table(store: _Store, name: str) -> pd.DataFrame:
             f"Row {apart[0]} is {faces['Usage'].iloc[apart[0]]} in {name} but "
             f"{votes['Usage'].iloc[apart[0]]} in fer2013new.csv: the files do not belong together."
         )
-    return votes.rename(columns={"Image name": "image"}).assign(
-        pixels=faces["pixels"], emotion=faces["emotion"]
-    )
+    return votes.rename(columns={"Image name": "image"}).assign(pixels=faces["pixels"], emotion=faces["emotion"])
 
 
 def _label(table: pd.DataFrame, rule: str, account: ReadAccount) -> pd.DataFrame:

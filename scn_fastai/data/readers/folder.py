@@ -177,6 +177,4 @@ def _check_classes(table: pd.DataFrame, classes: list[str], source: str) -> None
     counts = table["label"][table["split"] == "train"].value_counts()
     empty = [name for name in classes if name not in counts]
     if empty:
-        raise DataError(
-            f"Class {empty[0]!r} has no readable training image in {source}: add images or leave it out."
-        )
+        raise DataError(f"Class {empty[0]!r} has no readable training image in {source}: add images or leave it out.")
