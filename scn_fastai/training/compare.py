@@ -14,6 +14,7 @@ import torch
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError
 from scn_fastai.training.fit import TellEpochs, TrainSettings, train_faces
+from scn_fastai.training.run import finish_swap
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def finished(cell: Cell) -> dict | None:
     Raises:
         RunError: the folder holds a run with other settings.
     """
+    finish_swap(cell.folder)  # an earlier process may have been killed while it saved
     settings_file, summary_file = cell.folder / "settings.json", cell.folder / "summary.json"
     if not settings_file.exists():
         return None

@@ -99,7 +99,7 @@ class Run:
         folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             time.sleep(0.2)  # a training at work is between its two renames for an instant; a killed one for good
-            _finish_swap(folder)
+            finish_swap(folder)
         if not folder.is_dir():
             raise RunError(f"There is no run at {folder}: check the path, or make one with `scn train --out {folder}`.")
         missing = [name for name in MUST_HAVE if not (folder / name).exists()]
@@ -167,7 +167,7 @@ class Run:
             raise RunError(f"{place} is the working directory, and a run needs a folder of its own: name one in it.")
         new = place.with_name(f".{place.name}.writing")
         try:
-            _finish_swap(place)
+            finish_swap(place)
             shutil.rmtree(new, ignore_errors=True)
             (new / "history").mkdir(parents=True)
             self._write(new, weights, resume)
@@ -364,18 +364,18 @@ def _old(folder: Path) -> Path:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put the new folder in the place of the old one; a kill anywhere in it is mended by `_finish_swap`."""
+    """Put the new folder in the place of the old one; a kill anywhere in it is mended by `finish_swap`."""
     if folder.exists():
         os.rename(folder, _old(folder))
     try:
         os.rename(new, folder)
     except OSError:
-        _finish_swap(folder)
+        finish_swap(folder)
         raise
-    _finish_swap(folder)
+    finish_swap(folder)
 
 
-def _finish_swap(folder: Path) -> None:
+def finish_swap(folder: Path) -> None:
     """Take the old folder back if the new one did not come; else move the user's files over and remove it."""
     folder, old = folder.resolve(), _old(folder)
     if not old.is_dir():

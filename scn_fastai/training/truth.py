@@ -63,7 +63,8 @@ class _TruthColumn(Metric):
     @property
     def value(self) -> float:
         """The figure."""
-        return self.callback.learn.scn.history.last(self.column)
+        scn = getattr(self.callback.learn, "scn", None)
+        return float("nan") if scn is None else scn.history.last(self.column)
 
     @property
     def name(self) -> str:
