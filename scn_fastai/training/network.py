@@ -35,18 +35,18 @@ def build_network(arch: str, n_classes: int) -> nn.Module:
 
 
 def small_network(n_classes: int, width: int = 32) -> nn.Sequential:
-    """Four convolutions with batch norm, global average pooling, dropout, and a Linear layer.
+    """Four strided convolutions with batch norm, global average pooling, dropout, and a Linear layer.
 
     >>> small_network(8)(torch.zeros(2, 3, 48, 48)).shape
     torch.Size([2, 8])
     """
     layers, channels = [], 3
     for out in (width, 2 * width, 4 * width, 6 * width):
-        layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-        layers += [nn.MaxPool2d(2)]
+        layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(out)]
+        layers += [nn.ReLU(inplace=True)]
         channels = out
-    layers[-1] = nn.AdaptiveAvgPool2d(1)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels, n_classes))
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels, n_classes)]
+    return nn.Sequential(*layers, *head)
 
 
 def _timm(name: str, n_classes: int) -> nn.Module:

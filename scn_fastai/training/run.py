@@ -125,8 +125,8 @@ class Run:
         codes = {name: code for code, name in enumerate(run.classes)}
         given = [codes[name] for name in run.train_samples["label"]]
         run.ledger = LabelLedger(given, run.classes)
-        run.ledger.replay(pd.read_parquet(folder / "ledger.parquet"))
         rows = pd.read_parquet(folder / "history" / "epochs.parquet").to_dict("records")
+        run.ledger.replay(pd.read_parquet(folder / "ledger.parquet"), epoch=len(rows) - 1)
         arrays = [safetensors.numpy.load_file(folder / _epoch_file(epoch)) for epoch in range(len(rows))]
         run.history = SCNHistory.restore(rows, arrays, len(given), len(run.classes))
         evidence = folder / "history" / "evidence.safetensors"

@@ -38,7 +38,7 @@ class SCNSettings:
     combine: str = "sum"  # 'mix': gamma RR + (1 - gamma) WCE (paper); 'sum': RR + WCE (released code)
     relabel_margin: float = 0.2  # delta2
     relabel_from: int | str = "settled"
-    settled: float = 0.7
+    settled: float = 0.85
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
