@@ -22,6 +22,7 @@ class SCNSettings:
     ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
     relabels), or the rule ``'settled'``: relabeling starts when a third of the fit's epochs are done and the
     averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before.
+    The very first epoch never relabels: in it the samples' indices are checked.
 
     >>> SCNSettings().change(beta=0.8).beta
     0.8
