@@ -52,6 +52,21 @@ def relabel(probs: Tensor, target: Tensor, eligible: Tensor | None = None, margi
     return Relabel(mask, torch.where(mask, best, target), p_max, p_given)
 
 
+def knows_enough(epoch: int, n_epochs: int, settled: float, needed: float) -> bool:
+    """Whether relabeling may begin: a third of the epochs are done and enough averaged predictions have settled.
+
+    Args:
+        epoch: the epoch that ends now, from 0.
+        n_epochs: how many epochs are planned.
+        settled: share of samples whose averaged prediction is what it was an epoch before.
+        needed: the share that is asked for.
+
+    >>> knows_enough(7, 25, settled=0.9, needed=0.85), knows_enough(8, 25, settled=0.9, needed=0.85)
+    (False, True)
+    """
+    return 3 * (epoch + 1) > n_epochs and settled >= needed
+
+
 def grown_budget(budget: float, epoch: int, ramp: int) -> float:
     """Budget of the ``epoch``-th relabeling epoch (from 0): it grows evenly over ``ramp`` epochs to the full share.
 

@@ -11,6 +11,7 @@ from scn_fastai.core import (
     combine_losses,
     group_means,
     grown_budget,
+    knows_enough,
     low_importance,
     most_doubted,
     rank_regularization,
@@ -298,8 +299,9 @@ class SCNCallback(Callback):
         if not s.relabel or history.epoch == 0:
             return False
         if s.relabel_from == "settled":
-            begun, late = bool(history.last("relabeling", False)), 3 * (self.learn.epoch + 1) > self.learn.n_epoch
-            return begun or late and history.settled_share() >= s.settled
+            if history.last("relabeling", False):
+                return True
+            return knows_enough(self.learn.epoch, self.learn.n_epoch, history.settled_share(), s.settled)
         return history.epoch >= s.relabel_from
 
     # -- checks ------------------------------------------------------------------------------------------------

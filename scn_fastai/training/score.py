@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scn_fastai.core.losses import weighted_logits
+from scn_fastai.data.loaders import plain_loader
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 
@@ -46,7 +47,7 @@ def training_loader(dls):
     """All training samples in their own order with the transforms of validation."""
     dataset = dls.train_ds
     if hasattr(dataset, "plain"):  # the project's own loader
-        return dls.valid.new(dataset.plain(), shuffle=False, drop_last=False)
+        return plain_loader(dls)
     return dls.test_dl(dataset.items, with_labels=False)
 
 
