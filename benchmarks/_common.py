@@ -15,8 +15,8 @@ from fastai.imports import noop
 from fastai.learner import Callback, CancelValidException, Learner
 
 from scn_fastai.data.noise import flip_labels
+from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.data.standin import standin_faces
 from scn_fastai.training.fit import TrainSettings, face_learner
 
 
@@ -34,8 +34,8 @@ def arguments(about: str, argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def noisy_faces(options: argparse.Namespace) -> FaceSet:
-    """Stand-in faces with 30 % wrong labels; without the truth, so that nothing but SCN is measured."""
-    faces = standin_faces(options.faces, 16, options.size)
+    """Grey rendered faces with 30 % wrong labels; without the truth, so that nothing but SCN is measured."""
+    faces = rendered_faces(splits=("train", "valid"), size=options.size, grey=True).limit(options.faces)
     labels = flip_labels(faces.part("train").samples["label"], 0.3, classes=faces.classes).labels
     faces = faces.with_labels(labels)
     return replace(faces, samples=faces.samples.drop(columns="true_label"))

@@ -31,3 +31,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+@pytest.fixture(scope="session")
+def small_pack(tmp_path_factory):
+    """A folder with a small pack in place of the rendered faces (see `small_faces.pack_table`)."""
+    from small_faces import write_pack
+
+    return write_pack(tmp_path_factory.mktemp("pack")).parent
+
+
+@pytest.fixture(scope="module")
+def small_rendered(small_pack):
+    """For the tests of a module the rendered faces are the small pack."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCN_DATA", str(small_pack))
+        yield small_pack

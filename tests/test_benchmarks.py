@@ -13,6 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 TOY = ["--faces", "32", "--arch", "small", "--size", "16", "--batch-size", "16", "--repeats", "1", "--device", "cpu"]
+pytestmark = pytest.mark.usefixtures("small_rendered")
 LINE = re.compile(r"(.+): ([\d.]+) \(aim (<=|>=) [\d.]+; .* in 1 pairs; 32 faces, small, 16 px, batch 16; .+ threads\)")
 
 

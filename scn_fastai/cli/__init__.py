@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from scn_fastai.cli import commands
+from scn_fastai.cli import commands, faces
+from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
 
@@ -26,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="scn", description="SCN: train with uncertain labels, see what was cured.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
-    demo = _verb(verbs, "demo", commands.demo, "a plain network and SCN side by side on small drawn faces (3 minutes)")
+    demo = _verb(verbs, "demo", commands.demo, "a plain network and SCN side by side on rendered faces (3 minutes)")
     demo.add_argument("--out", default="runs/demo", help="folder for the runs and the report")
     _train(_verb(verbs, "train", commands.train, "train one recipe"))
     _compare(_verb(verbs, "compare", commands.compare, "train several recipes with several seeds"))
@@ -36,7 +37,25 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
+    _faces(verbs)
     return top
+
+
+def _faces(verbs) -> None:
+    about = "rendered faces: make a data set of them, or contact sheets"
+    kinds = verbs.add_parser("faces", help=about, description=about).add_subparsers(required=True, metavar="WHAT")
+    make = _verb(
+        kinds, "make", faces.make, "render faces and their table into one Parquet file; goes on if interrupted"
+    )
+    make.add_argument("--out", required=True, help="folder for faces.parquet and its checksum")
+    make.add_argument("--n", type=int, default=8000, help="number of faces; eight make a person (default: 8000)")
+    make.add_argument("--workers", type=int, help="processes (default: one a core)")
+    sheets = _verb(kinds, "sheets", faces.sheets, "draw contact sheets: people by expression, uncertainty by level")
+    sheets.add_argument("--out", default="sheets", help="folder for the pictures")
+    sheets.add_argument("--scale", type=float, default=1.6, help="screen pixels a pixel")
+    for verb in (make, sheets):
+        verb.add_argument("--size", type=int, default=64, help="width of a face in pixels")
+        verb.add_argument("--seed", type=int, default=0)
 
 
 def _verb(verbs, name: str, run, about: str) -> argparse.ArgumentParser:
@@ -64,12 +83,12 @@ def _compare(verb: argparse.ArgumentParser) -> None:
 
 def _common(verb: argparse.ArgumentParser) -> None:
     data = verb.add_argument_group("data")
-    data.add_argument("--data", default="standin", metavar="NAME", help="ferplus, fer2013, folder, csv or standin")
-    data.add_argument("--path", help="folder or file of the data set")
+    data.add_argument("--data", default="rendered", metavar="NAME", help=f"{', '.join(NAMES)} (default: rendered)")
+    data.add_argument("--path", help="folder or file of the data set (rendered: found without)")
     data.add_argument("--rule", default="argmax8", help="FERPlus: how votes become a label")
     data.add_argument("--limit", type=int, metavar="N", help="number of training faces, class by class")
     data.add_argument("--noise", type=float, default=0.0, help="share of training labels to flip (0.3)")
-    data.add_argument("--noise-kind", default="symmetric", help="symmetric or confusion")
+    data.add_argument("--noise-kind", default="symmetric", help="symmetric, confusion or human (uncertain faces first)")
     how = verb.add_argument_group("training")
     how.add_argument("--arch", default="resnet18", help="small, a torchvision name, or timm:NAME")
     how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are)")

@@ -19,8 +19,8 @@ def demo(options: Namespace) -> int:
     """A plain network and the default recipe on faces with human-like wrong labels."""
     from scn_fastai.training.fit import TrainSettings
 
-    _say("The faces of this demo are a small stand-in drawn in code; 30 % of their labels are made wrong on purpose.")
-    source = Source("standin", limit=2000, size=40, noise=0.3, noise_kind="confusion")
+    _say("The faces of this demo are rendered; 30 % of their labels are made wrong on purpose, as people would.")
+    source = Source("rendered", limit=2000, noise=0.3, noise_kind="human")
     train = TrainSettings(arch="small", epochs=20, batch_size=64)
     return _run_grid(["plain", "default"], [0], train, source, options)
 

@@ -23,6 +23,12 @@ CONFUSIONS: dict[str, dict[str, float]] = {
     "fear": {"surprise": 0.7, "sadness": 0.2, "anger": 0.1},
     "contempt": {"happiness": 0.7, "neutral": 0.2, "disgust": 0.1},
 }
+# Human-like noise: a face of doubt d is mislabelled 1 + d times as likely as a clear one, and an ambiguous face
+# is taken for its second class with the probability SECOND_SHARE. Assumptions for experiments, too.
+SECOND_SHARE = 0.8
+POOR_DOUBT = (1.0, 4.0)  # of a poor image at level 0 and at level 1
+AMBIGUOUS_DOUBT = 8.0  # times the share of its soft label that is not the true class's
+DOUBT_COLUMNS = ("uncertainty", "level")  # what `face_doubt` needs, beside soft_<class>
 _ALIASES = {
     "happy": "happiness", "sad": "sadness", "angry": "anger", "surprised": "surprise",
     "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "scared": "fear",
@@ -43,14 +49,24 @@ def flip_labels(
     per_class: bool = True,
     seed: int = 0,
     classes: Sequence[str] | int | None = None,
+    doubt: Any = None,
+    second: Any = None,
 ) -> Flipped:
     """Change a share of the labels to another class, and say which.
 
     labels: N ints or strings (list, Series, array or tensor); classes: the class names, or their number,
     when not all occur. kind: 'symmetric' (any other class alike), 'confusion' (along `CONFUSIONS`; needs
-    class names), or a row-stochastic matrix [C, C] whose off-diagonal shares say where a flip goes.
+    class names), 'human' (the same, but doubtful faces first), or a row-stochastic matrix [C, C] whose
+    off-diagonal shares say where a flip goes.
     per_class: exactly round(rate * n_c) flips in every class (SCN, section 4.2), otherwise each label
     flips by its own coin, as in the authors' code. With a matrix, rate=None takes 1 - diagonal.
+
+    For 'human' only: doubt [N] >= 0 says how hard each face is, a face of doubt d is 1 + d times as likely
+    to be drawn as one of doubt 0 (see `face_doubt`); second [N] names the other class of an ambiguous face
+    ('' or NA, or -1 among ints: none), where its flips go with the probability SECOND_SHARE.
+
+    Raises:
+        DataError: a label, rate, matrix, doubt or second class makes no sense.
 
     >>> flip_labels([0, 0, 0, 0, 1, 1, 1, 1], 0.5, seed=1).flipped.reshape(2, 4).sum(1)
     array([2, 2])
@@ -60,13 +76,54 @@ def flip_labels(
     codes, names = _encode(labels, classes)
     matrix = _matrix(kind, names)
     rates = _rates(rate, kind, matrix)
+    weight = _weight(kind, doubt, second, per_class, len(codes))
     rng = np.random.default_rng(seed)
-    flipped = _choose(codes, rates, per_class, rng)
+    flipped = _choose(codes, rates, per_class, rng, weight)
     changed = codes.copy()
     for code in np.unique(codes[flipped]):
         members = np.flatnonzero(flipped & (codes == code))
         changed[members] = rng.choice(len(names), size=len(members), p=_targets(matrix, code, names))
+    if second is not None:
+        other = _second(second, names, len(codes))
+        taken = flipped & (other >= 0) & (other != codes) & (rng.random(len(codes)) < SECOND_SHARE)
+        changed[taken] = other[taken]
     return Flipped(_restore(labels, changed, names), flipped)
+
+
+def face_doubt(samples: pd.DataFrame) -> np.ndarray:
+    """How hard each face is to label by what its row says, float [N] >= 0; 0 for a clear face.
+
+    An ambiguous face has AMBIGUOUS_DOUBT * (1 - soft_<true class>), a poor image (any other `uncertainty` but
+    none) grows with its `level` from POOR_DOUBT[0] to POOR_DOUBT[1]. An assumption for experiments, made so
+    that wrong labels and uncertain faces go together as they do among real ones; not a measurement of people.
+
+    Raises:
+        DataError: a column is missing, or a value is missing or outside 0 to 1.
+
+    >>> rows = {"image": list("abc"), "label": "fear", "uncertainty": ["none", "blur", "ambiguous"]}
+    >>> face_doubt(pd.DataFrame(rows | {"level": [np.nan, 1, 1], "soft_fear": [1, 1, 0.5]}))
+    array([0., 4., 4.])
+    """
+    truth = samples["true_label" if "true_label" in samples else "label"]
+    needed = [*DOUBT_COLUMNS, *(f"soft_{name}" for name in truth.dropna().unique())]
+    missing = [name for name in needed if name not in samples]
+    if missing:
+        raise DataError(
+            f"The table has no column {missing[0]!r}: human-like noise needs uncertainty, level and soft_<class>."
+        )
+    own = np.full(len(samples), np.nan)
+    for name in truth.dropna().unique():
+        here = (truth == name).to_numpy()
+        own[here] = samples.loc[here, f"soft_{name}"]
+    poor = ~samples["uncertainty"].isin(["none", "ambiguous"]).to_numpy()
+    level = np.where(poor, samples["level"], 0.0).astype(float)
+    for what, values in (("level", level), ("soft label of its own class", own)):
+        wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
+        if len(wrong):
+            row, value = samples.iloc[wrong[0]], values[wrong[0]]
+            raise DataError(f"Face {row['image']} has a {what} of {value:g}: it has to lie between 0 and 1.")
+    least, most = POOR_DOUBT
+    return AMBIGUOUS_DOUBT * (1 - own) + np.where(poor, least + (most - least) * level, 0)
 
 
 def transition_matrix(true: Any, given: Any, n_classes: int) -> np.ndarray:
@@ -148,6 +205,8 @@ def _restore(labels: Any, codes: np.ndarray, names: list) -> Any:
     if isinstance(labels, pd.Series):
         return pd.Series(values, index=labels.index, name=labels.name).astype(labels.dtype)
     if isinstance(labels, np.ndarray):
+        if labels.dtype.kind == "U":  # as wide as before, wider where a longer name has come in
+            return values.astype(np.promote_types(labels.dtype, values.astype(str).dtype))
         return values.astype(labels.dtype)
     return type(labels)(values.tolist()) if isinstance(labels, list | tuple) else values.tolist()
 
@@ -156,9 +215,9 @@ def _matrix(kind: str | Sequence | np.ndarray, names: list) -> np.ndarray:
     if isinstance(kind, str):
         if kind == "symmetric":
             return (1 - np.eye(len(names))) / (len(names) - 1)
-        if kind == "confusion":
+        if kind in ("confusion", "human"):
             return confusion_matrix(names)
-        raise DataError(f"There is no noise kind {kind!r}: use symmetric, confusion or a matrix [C, C].")
+        raise DataError(f"There is no noise kind {kind!r}: use symmetric, confusion, human or a matrix [C, C].")
     matrix = np.asarray(_numpy(kind), dtype=float)
     if matrix.shape != (len(names), len(names)):
         raise DataError(f"The noise matrix is {list(matrix.shape)}, but there are {len(names)} classes: give [C, C].")
@@ -183,14 +242,58 @@ def _rates(rate: float | None, kind: Any, matrix: np.ndarray) -> np.ndarray:
     return np.full(len(matrix), float(rate))
 
 
-def _choose(codes: np.ndarray, rates: np.ndarray, per_class: bool, rng: np.random.Generator) -> np.ndarray:
+def _weight(kind: Any, doubt: Any, second: Any, per_class: bool, size: int) -> np.ndarray | None:
+    """How likely each label is drawn, relative to the others of its class, [N]; None: all alike."""
+    if not isinstance(kind, str) or kind != "human":
+        if doubt is not None or second is not None:
+            raise DataError("Only noise of kind 'human' looks at doubt and second: choose that kind or leave them out.")
+        return None
+    if doubt is None:
+        raise DataError("Noise of kind 'human' needs doubt: give `face_doubt(samples)`, or use kind 'confusion'.")
+    if not per_class:
+        raise DataError("Noise of kind 'human' flips an exact share of every class: leave per_class true.")
+    doubt = _numpy(doubt).astype(float)
+    if doubt.shape != (size,):
+        raise DataError(f"doubt is {list(doubt.shape)}, but there are {size:,} labels: give one number for each.")
+    wrong = np.flatnonzero(~((doubt >= 0) & np.isfinite(doubt)))
+    if len(wrong):
+        raise DataError(f"A doubt of {doubt[wrong[0]]:g} (row {wrong[0]}) makes no sense: give numbers of 0 or more.")
+    return 1 + doubt
+
+
+def _choose(
+    codes: np.ndarray, rates: np.ndarray, per_class: bool, rng: np.random.Generator, weight: np.ndarray | None
+) -> np.ndarray:
     if not per_class:
         return rng.random(len(codes)) < rates[codes]
     flipped = np.zeros(len(codes), dtype=bool)
     for code, rate in enumerate(rates):
         members = np.flatnonzero(codes == code)
-        flipped[rng.permutation(members)[: round(rate * len(members))]] = True
+        if weight is None:
+            order = rng.permutation(members)
+        else:  # a race of exponential clocks: draws one after the other, each in proportion to the weights left
+            order = members[np.argsort(rng.exponential(size=len(members)) / weight[members])]
+        flipped[order[: round(rate * len(members))]] = True
     return flipped
+
+
+def _second(second: Any, names: list, size: int) -> np.ndarray:
+    """Second classes as positions in the list of classes, -1 where there is none, [N]."""
+    if len(second) != size:
+        raise DataError(f"There are {len(second):,} second classes for {size:,} labels: give one for each.")
+    # A Series, because a numpy array makes the word 'nan' of a NaN among names.
+    values = pd.Series(_numpy(second) if hasattr(second, "detach") else second)
+    if pd.api.types.is_integer_dtype(values):
+        codes, none = values.to_numpy(np.int64), (values == -1).to_numpy()
+        outside = values[(values < -1) | (values >= len(names))]
+    else:
+        values = values.astype(object).where(values.notna(), "")
+        codes, none = pd.Index(names).get_indexer(pd.Index(values)), (values == "").to_numpy()
+        outside = values[(codes < 0) & ~none]
+    if len(outside):
+        known = ", ".join(map(str, names))
+        raise DataError(f"Second class {outside.iloc[0]!s} is outside the classes: they are {known}.")
+    return np.where(none, -1, codes)
 
 
 def _targets(matrix: np.ndarray, code: int, names: list) -> np.ndarray:

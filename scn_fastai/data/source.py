@@ -2,26 +2,30 @@
 
 from dataclasses import asdict, dataclass
 
-from scn_fastai.data.noise import flip_labels
+import numpy as np
+
+from scn_fastai.data.noise import DOUBT_COLUMNS, face_doubt, flip_labels
 from scn_fastai.data.readers.ferplus import read_ferplus
 from scn_fastai.data.readers.folder import read_csv, read_folder
+from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.data.standin import standin_faces
 from scn_fastai.errors import DataError
 
-NAMES = ("ferplus", "fer2013", "folder", "csv", "standin")
+NAMES = ("rendered", "ferplus", "fer2013", "folder", "csv")
 
 
 @dataclass(frozen=True)
 class Source:
     """A recipe for a FaceSet, plain enough to stand in a run's settings and to be sent to another process.
 
-    ``fer2013`` is FERPlus's faces with the labels that FER2013 came with: noise that people made. ``limit`` picks
-    that many training faces, class by class, the same ones for every seed; ``noise`` flips that share of their
-    labels, with other flips for every seed.
+    ``rendered`` are the faces that come with the project, found without a path. ``fer2013`` is FERPlus's faces with
+    the labels that FER2013 came with: noise that people made. ``limit`` picks that many training faces, class by
+    class, the same ones for every seed; ``noise`` flips that share of their labels, with other flips for every seed.
+    ``noise_kind`` is symmetric, confusion, or human: along the confusions that people make, uncertain faces first.
+    Faces whose table does not say which of them are uncertain get confusion for human, and their account says so.
     """
 
-    name: str = "standin"
+    name: str = "rendered"
     path: str | None = None
     rule: str = "argmax8"
     limit: int | None = None
@@ -43,18 +47,28 @@ class Source:
         if self.limit is not None:
             faces = faces.limit(self.limit, seed=0)
         if self.noise:
-            train = faces.part("train")
-            flipped = flip_labels(
-                train.label_codes(), self.noise, kind=self.noise_kind, seed=seed, classes=faces.classes
-            )
-            faces = faces.with_labels(flipped.labels)
+            faces = faces.with_labels(self._flipped(faces, seed))
         return faces
+
+    def _flipped(self, faces: FaceSet, seed: int) -> np.ndarray:
+        """Label codes of the training faces, some of them wrong."""
+        train, kind, how = faces.part("train"), self.noise_kind, {}
+        codes = train.label_codes()
+        if kind == "human" and not set(DOUBT_COLUMNS) <= set(train.samples):
+            kind = "confusion"
+            faces.account.notes.append(
+                "nothing says which of these faces are uncertain: labels are flipped along the confusions that people "
+                "make, of all faces alike"
+            )
+        elif kind == "human":
+            how = {"doubt": face_doubt(train.samples), "second": train.samples.get("second")}
+        return flip_labels(codes, self.noise, kind=kind, seed=seed, classes=faces.classes, **how).labels
 
     def _read(self) -> FaceSet:
         if self.name not in NAMES:
             raise DataError(f"There is no data set {self.name!r}; there are: {', '.join(NAMES)}.")
-        if self.name == "standin":
-            return standin_faces(n_train=self.limit or 2000, size=self.size or 48)
+        if self.name == "rendered":
+            return rendered_faces(self.path, ("train", "valid"), self.size)
         if self.path is None:
             raise DataError(f"Where is {self.name}? Name its folder or file with --path.")
         if self.name in ("ferplus", "fer2013"):

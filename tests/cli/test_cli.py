@@ -10,8 +10,9 @@ from PIL import Image
 from scn_fastai.cli import main
 from scn_fastai.training.recipes import RECIPES
 
-OPTIONS = "--data standin --limit 80 --arch small --device cpu --size 16 --batch-size 16"
+OPTIONS = "--data rendered --limit 80 --arch small --device cpu --size 16 --batch-size 16"
 TINY = OPTIONS.split()
+pytestmark = pytest.mark.usefixtures("small_rendered")
 KEYS = {
     "accuracy_last",
     "accuracy_best",
@@ -27,7 +28,7 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory, small_rendered):
     """A finished run of two epochs."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     assert main(["train", *TINY, "--noise", "0.3", "--epochs", "2", "--out", str(folder), "--json"]) == 0
@@ -103,7 +104,7 @@ def test_report_is_written_again(run_folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["train", "--data", "mars"], "There is no data set 'mars'; there are: ferplus"),
+        (["train", "--data", "mars"], "There is no data set 'mars'; there are: rendered, ferplus"),
         (["train", "--data", "ferplus"], "Name its folder or file with --path"),
         (["train", "--data", "folder", "--path", "nowhere"], "nowhere"),
         (["train", *TINY, "--recipe", "magic"], "There is no recipe 'magic'; there are: plain"),

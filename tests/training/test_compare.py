@@ -1,13 +1,15 @@
 """Comparisons: the grid, and what counts as done."""
 
 import pandas as pd
+import pytest
 
 from scn_fastai.data.source import Source
 from scn_fastai.training.compare import cells, compare
 from scn_fastai.training.fit import TrainSettings
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
-SOURCE = Source("standin", limit=48, noise=0.3)
+SOURCE = Source("rendered", limit=48, noise=0.3)
+pytestmark = pytest.mark.usefixtures("small_rendered")
 
 
 def test_the_grid_holds_every_recipe_with_every_seed(tmp_path):

@@ -10,11 +10,11 @@ import torch
 from fastai.learner import Callback, Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
+from small_faces import CLASSES, small_faces
 
 from scn_fastai import Run, flip_labels
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet, ReadAccount
-from scn_fastai.data.standin import CLASSES, standin_faces
 from scn_fastai.errors import DataError, RunError, SettingsError
 from scn_fastai.training import recipes
 from scn_fastai.training.fit import Cost, TrainSettings, _torch_sgd, expected_cost, face_learner, train_faces
@@ -31,7 +31,7 @@ TIMES = ("seconds", "images_per_second")
 
 @pytest.fixture(scope="module")
 def clean():
-    return standin_faces(120, 40, size=24)
+    return small_faces(120, 40, size=24)
 
 
 @pytest.fixture(scope="module")
