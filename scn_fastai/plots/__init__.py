@@ -5,13 +5,24 @@ from scn_fastai.plots.changes import change_map
 from scn_fastai.plots.comparison import accuracy_dots, write_comparison
 from scn_fastai.plots.curves import compare_curves, training_curves
 from scn_fastai.plots.faces import alpha_ranking, before_after, face_grid
+from scn_fastai.plots.kinds import alpha_by_kind, kind_ranking
 from scn_fastai.plots.report import write_report
-from scn_fastai.plots.static import alpha_ranking_png, before_after_png, curves_png, face_grid_png, histogram_png
+from scn_fastai.plots.static import (
+    alpha_by_kind_png,
+    alpha_ranking_png,
+    before_after_png,
+    curves_png,
+    face_grid_png,
+    histogram_png,
+    kind_ranking_png,
+)
 from scn_fastai.plots.style import STATES, label_states
 
 __all__ = [
     "STATES",
     "accuracy_dots",
+    "alpha_by_kind",
+    "alpha_by_kind_png",
     "alpha_histogram",
     "alpha_ranking",
     "alpha_ranking_png",
@@ -23,6 +34,8 @@ __all__ = [
     "face_grid",
     "face_grid_png",
     "histogram_png",
+    "kind_ranking",
+    "kind_ranking_png",
     "label_states",
     "training_curves",
     "write_comparison",

@@ -14,6 +14,7 @@ from scn_fastai.plots.alpha import alpha_histogram
 from scn_fastai.plots.changes import change_map
 from scn_fastai.plots.curves import numbers, relabeling_start, training_curves
 from scn_fastai.plots.faces import alpha_ranking, before_after
+from scn_fastai.plots.kinds import alpha_by_kind, kind_ranking, uncertain_words
 from scn_fastai.plots.style import counted, label_states
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ READ = {
     "most important, each with its label now and its alpha. Look for blur, darkness, odd poses and labels that do not "
     "fit among the lowest. Alpha is computed from the picture alone, so a clear face with a wrong label can still have "
     "a high alpha.",
+    "kinds": "These faces were made on purpose: for each the data say whether it is certain, or ambiguous, blurred, "
+    "dark and so on. A box shows alpha of one kind: the middle half, its median, and whiskers from the 5th to the 95th "
+    "percentile; the dashed line is the median of the certain faces. If alpha did what the paper hopes for, all other "
+    "boxes would lie left of it. AUROC says how well 1 - alpha tells the kind from certain faces: 1 always, 0.5 no "
+    "better than chance, below 0.5 the wrong way round. Below, each row shows the faces of one kind with the lowest "
+    "alpha on the left and with the highest on the right.",
     "changes": "The upper row of each pair shows the given label, the lower row the same face with its label after "
     "relabeling. The clearest changes come first: those where the network gave the new label far more probability than "
     "the given one. Look at the face before the frame: would you have changed the label?",
@@ -66,7 +73,7 @@ def write_report(run: Run, path: str | Path, images: np.ndarray | None = None, s
             "faces, in the order of the run."
         )
     facts = Facts(run, summary or {})
-    parts = [_head(facts), _curves(facts), _alpha(facts), _ranking(facts, images)]
+    parts = [_head(facts), _curves(facts), _alpha(facts), _ranking(facts, images), _kinds(facts, images)]
     parts += [_changes(facts, images), _map(facts), _settings(facts)]
     return html.write_page(path, html.page(f"SCN report: {facts.name}", "\n".join(parts)))
 
@@ -82,6 +89,7 @@ class Facts:
         self.epochs = run.history.frame()
         arrays = run.history.epoch_arrays(run.history.epoch - 1)
         self.alpha, self.low = arrays["alpha"], arrays["low"]
+        self.kinds = _known_kinds(run.train_samples)
         self.scn = run.settings.get("scn", {})
         self.name = run.settings.get("recipe") or run.folder.name
         self.figures = measured(self.epochs, self.states, self.given, self.truth) | {
@@ -96,6 +104,13 @@ class Facts:
         if "rank_margin" in self.epochs:
             return float(self.epochs["rank_margin"].iloc[-1])
         return self.scn.get("rank_margin")
+
+
+def _known_kinds(samples: pd.DataFrame) -> np.ndarray | None:
+    """The kind of uncertainty of every face, or None where that is not known."""
+    if "uncertainty" not in samples or samples["uncertainty"].isna().any():
+        return None
+    return samples["uncertainty"].to_numpy(dtype=object)
 
 
 def measured(epochs: pd.DataFrame, states: np.ndarray, given: np.ndarray, truth: np.ndarray | None) -> dict:
@@ -128,8 +143,9 @@ def _head(facts: Facts) -> str:
         f"{counted(n, 'training face')} in {len(facts.classes)} classes, {counted(f['epochs'], 'epoch')}. "
         "SCN (Self-Cure Network) learns how important each face is, and changes labels that it doubts."
     )
-    links = ("curves", "Training"), ("alpha", "Importance"), ("ranking", "Ranked faces"), ("changes", "Changed labels")
-    links += ("map", "From class to class"), ("settings", "Settings")
+    links = [("curves", "Training"), ("alpha", "Importance"), ("ranking", "Ranked faces")]
+    links += [("kinds", "By kind of uncertainty")] if facts.kinds is not None else []
+    links += [("changes", "Changed labels"), ("map", "From class to class"), ("settings", "Settings")]
     nav = "".join(f'<a href="#{name}">{words}</a>' for name, words in links)
     title = f"<h1>SCN report: recipe “{html.escape(facts.name)}”</h1>"
     return f'{title}{html.paragraph(lead, "lead")}<nav>{nav}</nav><div class="tiles">{"".join(_tiles(facts))}</div>'
@@ -191,6 +207,18 @@ def _ranking(facts: Facts, images: np.ndarray | None) -> str:
         figure = alpha_ranking(images, facts.alpha, facts.current, classes=facts.classes, frames=facts.states)
         parts = [html.how_to_read(READ["ranking"]), html.figure_html(figure, "ranking")]
     return html.section("ranking", "Faces ranked by importance", parts)
+
+
+def _kinds(facts: Facts, images: np.ndarray | None) -> str:
+    """Alpha of the faces that are known to be uncertain; nothing where that is not known."""
+    if facts.kinds is None:
+        return ""
+    parts = [html.paragraph(uncertain_words(facts.kinds)), html.how_to_read(READ["kinds"])]
+    parts.append(html.figure_html(alpha_by_kind(facts.alpha, facts.kinds), "kinds"))
+    if images is not None:
+        shown = kind_ranking(images, facts.alpha, facts.kinds, facts.current, facts.classes)
+        parts.append(html.figure_html(shown, "kind-ranking"))
+    return html.section("kinds", "Importance by kind of uncertainty", parts)
 
 
 def _changes(facts: Facts, images: np.ndarray | None, most: int = 16) -> str:

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scn_fastai.plots.alpha import GROUPS, NOTHING_SEEN, alpha_groups, gap_words
 from scn_fastai.plots.curves import NO_FIGURES, Panel, epoch_axis, numbers, panels_of, relabeling_start
 from scn_fastai.plots.faces import NO_FACE, Cells, Grid, before_after_grid, lay_out, png_bytes, ranking_grid, sprite
-from scn_fastai.plots.style import INK, STATES
+from scn_fastai.plots.kinds import CERTAIN, NO_KINDS, kind_ranking_grid, kind_table, kind_words
+from scn_fastai.plots.style import BLUE, INK, STATES, VERMILION
 
 DPI = 100
 MPL_DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
@@ -208,6 +209,35 @@ def histogram_png(
         axes.set_ylabel("samples")
         axes.legend(frameon=False)
         return _figure_bytes(figure)
+
+
+def alpha_by_kind_png(alpha: np.ndarray, kinds: np.ndarray, title: str = "") -> bytes:
+    """The picture of `alpha_by_kind` as a PNG file; the same arguments."""
+    table = kind_table(alpha, kinds)
+    if table.empty:
+        return _sentence_png(NO_KINDS)
+    ends = {"low": "whislo", "q1": "q1", "median": "med", "q3": "q3", "high": "whishi"}
+    boxes = [
+        {ends[name]: getattr(row, name) for name in ends} | {"label": kind_words(row)}
+        for row in table[::-1].itertuples()
+    ]
+    with matplotlib.rc_context(_style(title)):
+        figure = Figure(figsize=(9, 1.2 + 0.34 * len(table)), dpi=DPI, layout="constrained")
+        axes = figure.add_subplot()
+        drawn = axes.bxp(
+            boxes, orientation="horizontal", showfliers=False, patch_artist=True, medianprops={"color": INK}
+        )
+        for box, row in zip(drawn["boxes"], table[::-1].itertuples(), strict=True):
+            box.set_facecolor(BLUE if row.kind == CERTAIN else VERMILION)
+        axes.axvline(table["median"][0], color=INK, linestyle="--", linewidth=1)
+        axes.set_xlabel("importance (alpha)")
+        axes.set_title(title, loc="left")
+        return _figure_bytes(figure)
+
+
+def kind_ranking_png(images, alpha, kinds, labels, classes=None, k: int = 4, title: str = "") -> bytes:
+    """The picture of `kind_ranking` as a PNG file; the same arguments."""
+    return draw_grid_png(kind_ranking_grid(images, alpha, kinds, labels, classes, k, title))
 
 
 def _style(text: str) -> dict:

@@ -29,6 +29,15 @@ def test_it_stands_alone(run, faces, tmp_path):
     assert str(tmp_path) not in page and [p.name for p in (tmp_path / "new").iterdir()] == ["report.html"]
 
 
+def test_known_uncertainty_gets_a_section(run, faces, tmp_path):
+    assert 'id="kinds"' not in text_of(write_report(run, tmp_path / "without.html", faces))
+    run.samples["uncertainty"] = np.where(np.arange(len(run.samples)) % 3, "none", "blur")
+    page = text_of(write_report(run, tmp_path / "with.html", faces))
+    assert 'id="figure-kinds"' in page and 'id="figure-kind-ranking"' in page and 'href="#kinds"' in page
+    assert "20 faces of 60 are known to be uncertain." in page and page.count("How to read it.") == 6
+    assert 'id="figure-kind-ranking"' not in text_of(write_report(run, tmp_path / "bare.html"))
+
+
 def test_its_figures_are_those_of_the_measures(run):
     found = Facts(run, {}).figures
     wanted = repair_measures(run.ledger.given, run.ledger.current, run.truth)

@@ -1,0 +1,1 @@
+"""How well a score tells wrong or uncertain samples from the others."""
