@@ -93,16 +93,19 @@ def _grid_triangles() -> np.ndarray:
     return np.concatenate([one, two])
 
 
-def glasses(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spectacles that stand before this face: points ``[G, 3]``, triangles ``[T, 3]``, part of each (FRAME or LENS)."""
+def glasses(identity: Identity, level: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spectacles that stand before this face: points ``[G, 3]``, triangles ``[T, 3]``, part of each (FRAME or LENS).
+
+    From thin ones that leave the brows free (level 0) to large ones that cover them (level 1).
+    """
     model, points = head(), identity.vertices
     strips: list[tuple[np.ndarray, np.ndarray, int]] = []
     eye = points[model.vertex_part == EYE]
     across = float(eye[eye[:, 0] > 0][:, 0].mean())
-    level = float(eye[:, 1].mean()) - 0.02
+    height = float(eye[:, 1].mean()) - 0.02 + 0.03 * level
     near = (
         (np.abs(np.abs(points[:, 0]) - across) < 0.24)
-        & (np.abs(points[:, 1] - level) < 0.17)
+        & (np.abs(points[:, 1] - height) < 0.17)
         & (model.vertex_part == SKIN)
     )
     front = float(points[near, 2].max()) + 0.035
@@ -110,8 +113,9 @@ def glasses(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     angle = np.linspace(0, 2 * np.pi, _OUTLINE, endpoint=False)
     square = lambda a: np.sign(a) * np.abs(a) ** 0.72  # noqa: E731  (between an ellipse and a rectangle)
     for sign in (-1, 1):
-        outline = np.stack([0.245 * square(np.cos(angle)), 0.165 * square(np.sin(angle))], 1)
-        rims = [_bent(outline * grow, sign * across, level, front) for grow in (1.0, 1.13)]
+        wide, high = 0.235 + 0.05 * level, 0.155 + 0.08 * level
+        outline = np.stack([wide * square(np.cos(angle)), high * square(np.sin(angle))], 1)
+        rims = [_bent(outline * grow, sign * across, height, front) for grow in (1.0, 1.07 + 0.06 * level)]
         strips.append((*_ring(rims[0], rims[1]), FRAME))
         back = rims[1] - [0, 0, 0.06]
         strips.append((*_ring(rims[1], back), FRAME))
@@ -119,7 +123,7 @@ def glasses(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         hinge = rims[1][np.argmax(sign * rims[1][:, 0])] + [0, 0.04, 0]
         behind = np.array([sign * (ear[:, 0].mean() + 0.02), ear[:, 1].max() - 0.08, ear[:, 2].mean()])
         strips.append((*_bar(hinge, behind, 0.03), FRAME))
-    bridge = [np.array([s * (across - 0.25), level + 0.05, front + 0.01]) for s in (-1, 1)]
+    bridge = [np.array([s * (across - 0.24), height + 0.05, front + 0.01]) for s in (-1, 1)]
     strips.append((*_bar(bridge[0], bridge[1], 0.026), FRAME))
     return _joined(strips)
 

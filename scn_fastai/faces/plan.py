@@ -27,7 +27,7 @@ CONFUSED = {
 }  # fmt: skip
 CONFUSED_SHARE = 0.6
 # Of a mask and of glasses the level of `render_face`, of a profile the yaw in degrees, at level 0 and at level 1.
-STRENGTHS = {"mask": (0.25, 1.0), "glasses": (0.2, 1.0), "profile": (28.0, 70.0)}
+STRENGTHS = {"mask": (0.0, 1.0), "glasses": (0.0, 1.0), "profile": (33.7, 72.3)}
 # An ambiguous face shows its second class with this share of the calibrated soft label at level 0 and at level 1.
 SECOND_SHARE = (0.25, 0.5)
 _PERSON, _IMAGE, _DAMAGE = range(3)  # streams of random numbers

@@ -227,7 +227,7 @@ def _catch_lights(picture: np.ndarray, hits: Hits, s: Surface, light: Light) -> 
 def _mask_area(x: np.ndarray, y: np.ndarray, z: np.ndarray, level: float) -> np.ndarray:
     """Share of a cloth mask, ``[N]``: at level 0 below the lips, at 0.35 over the mouth, at 1 over the nose."""
     side = np.abs(x)
-    upper = np.interp(level, [0, 0.35, 1], [6.56, 6.80, 7.08])
+    upper = np.interp(level, [0, 0.35, 1], [6.52, 6.80, 7.14])
     edge = upper - 0.10 * ramp(0.1, 0.5, side)
     return ramp(0.02, -0.02, y - edge) * ramp(6.0, 6.05, y) * ramp(0.0, 0.1, z - 0.42 - under_jaw(y)) * (side < 0.74)
 
@@ -261,14 +261,12 @@ def _lay_lashes(picture, depth, camera: _Camera, points: np.ndarray, identity: I
 
 
 def _lay_glasses(picture, depth, camera: _Camera, identity: Identity, light: Light, level: float) -> None:
-    points, triangles, part = glasses(identity)
+    points, triangles, part = glasses(identity, level)
     lens = part == LENS
-    for rows, opacity in ((lens, 0.25 + 0.74 * level), (~lens, 1.0)):
+    for rows, opacity in ((lens, 0.06 + 0.93 * level), (~lens, 0.45 + 0.55 * level)):
         hits = rasterize(camera.see(points), triangles[rows], np.ones(int(rows.sum()), bool), camera.side)
         corner = triangles[rows][hits.triangle]
         height = (hits.weights * points[corner, 1]).sum(1) - points[triangles[lens], 1].mean()
-        sheen = np.clip(0.05 + 0.35 * height * (opacity < 1), 0.03, 0.3) * (0.5 + light.key)
+        sheen = np.clip(0.05 + 0.35 * height, 0.03, 0.2) * (0.5 + light.key)
         colour = np.repeat(sheen[:, None], 3, 1).astype(np.float32)
         _lay(picture, depth, hits, colour, np.full(len(hits.pixel), opacity, np.float32))
-        if opacity == 1.0:
-            np.maximum.at(depth, hits.pixel, hits.depth)
