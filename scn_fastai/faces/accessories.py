@@ -88,8 +88,8 @@ def _shell_points(length: float, style: str, volume: float = 0.1, phase: tuple =
 @cache
 def _grid_triangles() -> np.ndarray:
     corner = (np.arange(_DOWN - 1)[:, None] * _AROUND + np.arange(_AROUND - 1)).ravel()
-    one = np.stack([corner, corner + _AROUND, corner + 1], 1)
-    two = np.stack([corner + 1, corner + _AROUND, corner + _AROUND + 1], 1)
+    one = np.stack([corner, corner + 1, corner + _AROUND], 1)
+    two = np.stack([corner + 1, corner + _AROUND + 1, corner + _AROUND], 1)
     return np.concatenate([one, two])
 
 

@@ -52,13 +52,13 @@ PROTOTYPES: dict[str, tuple[dict[str, float], ...]] = {
          "jawOpen": 0.45, "mouthFrown*": 0.5},
     ),
     "contempt": (
-        {"mouthSmile1": 0.95, "mouthDimple1": 1.0, "mouthPress1": 0.6, "eyeSquint1": 0.3, "cheekSquint1": 0.3,
+        {"mouthSmile1": 1.05, "mouthDimple1": 1.1, "mouthPress1": 0.6, "eyeSquint1": 0.3, "cheekSquint1": 0.3,
          "browOuterUp1": 0.25},
-        {"mouthSmile1": 0.85, "mouthDimple1": 1.1, "mouthUpperUp1": 0.6, "noseSneer1": 0.4, "eyeBlink*": 0.12},
+        {"mouthSmile1": 0.95, "mouthDimple1": 1.2, "mouthUpperUp1": 0.6, "noseSneer1": 0.4, "eyeBlink*": 0.12},
     ),
 }  # fmt: skip
 # A relaxed face: without it the mesh's own brows and lids look stern.
-RELAXED = {"browInnerUp": 0.18, "browOuterUp*": 0.12, "mouthSmile*": 0.1, "eyeWide*": 0.12}
+RELAXED = {"browInnerUp": 0.18, "browOuterUp*": 0.12, "mouthSmile*": 0.06, "eyeWide*": 0.12}
 # What a face does besides its expression: half-normal, one draw for both sides (standard deviations).
 STRAY = {
     "browInnerUp": 0.13, "browDown*": 0.08, "browOuterUp*": 0.1, "eyeSquint*": 0.1, "eyeWide*": 0.1, "eyeBlink*": 0.06,

@@ -27,7 +27,7 @@ CONFUSED = {
 }  # fmt: skip
 CONFUSED_SHARE = 0.6
 # Of a mask and of glasses the level of `render_face`, of a profile the yaw in degrees, at level 0 and at level 1.
-STRENGTHS = {"mask": (0.0, 1.0), "glasses": (0.0, 1.0), "profile": (33.7, 72.3)}
+STRENGTHS = {"mask": (0.0345, 1.0), "glasses": (0.0, 1.0), "profile": (34.4, 75.1)}
 # An ambiguous face shows its second class with this share of the calibrated soft label at level 0 and at level 1.
 SECOND_SHARE = (0.25, 0.5)
 _PERSON, _IMAGE, _DAMAGE = range(3)  # streams of random numbers
@@ -59,7 +59,7 @@ def describe_face(number: int, seed: int = 0) -> dict:
     identity, label = number // len(CLASSES), CLASSES[number % len(CLASSES)]
     split = split_of(identity)
     kind, level = _uncertainty(rng, split)
-    intensity = rng.uniform(0.55, 1.0)
+    intensity = rng.uniform(0.65, 1.0)
     second, share = _second(rng, label, kind, level)
     mix = mix_of_share(label, second, share) if second else 0.0
     units = _units(rng, label, second, mix, intensity)

@@ -182,7 +182,9 @@ def _beard(colour: np.ndarray, s: Surface, identity: Identity) -> np.ndarray:
     if not identity.beard:
         return colour
     edge = np.interp(s.side, [0, 0.3, 0.5, 0.65], [6.55, 6.62, 6.85, 7.2])
-    area = ramp(0.03, -0.06, s.y - edge) * ramp(5.95, 6.15, s.y) + bump(s.y, 6.76, 0.035) * ramp(0.26, 0.18, s.side)
+    frayed = 0.02 * np.sin(47 * s.x + identity.phase[0]) * np.sin(53 * s.y + identity.phase[1])
+    area = ramp(0.10, -0.16, s.y - edge + frayed) * ramp(5.95, 6.15, s.y)
+    area += bump(s.y, 6.76, 0.035) * ramp(0.26, 0.18, s.side)
     area = np.clip(area, 0, 1) * ramp(0.0, 0.12, s.z - 0.35 - under_jaw(s.y)) * (s.lips < 0.4) * (s.mouth < 0.5)
     return _mix(colour, identity.brows, 0.85 * identity.beard * area)
 
@@ -247,7 +249,7 @@ def _hair_shell(s: Surface, colour: np.ndarray, identity: Identity) -> None:
         + 0.09 * np.sin(31 * around + 1.5 * np.sin(2 * s.y[rows] + a))
         + 0.07 * np.sin(67 * around + b + 2 * s.y[rows])
     )
-    light *= np.where(s.inside[rows], 0.45, 1.0) * (1 + 0.05 * np.sin(3 * s.y[rows] + c))
+    light *= np.where(s.inside[rows], 0.62, 1.0) * (1 + 0.05 * np.sin(3 * s.y[rows] + c))
     colour[rows] = np.asarray(identity.hair, np.float32) * light[:, None]
 
 

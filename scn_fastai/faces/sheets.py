@@ -22,7 +22,7 @@ def expression_sheet(size: int = 64, seed: int = 0, people: int = 8) -> tuple[li
     for identity in range(people):
         rng = np.random.default_rng([seed, identity])
         for name in CLASSES:
-            units = random_expression(name, rng, rng.uniform(0.55, 1))
+            units = random_expression(name, rng, rng.uniform(0.65, 1))
             scene = random_pose(rng), random_light(rng), size, random_background(rng)
             images.append(render_face(person(identity, seed), units, *scene))
             captions.append(name if identity == 0 else "")

@@ -16,16 +16,17 @@ from scn_fastai.errors import SettingsError
 from scn_fastai.faces.expressions import CLASSES, check_class
 
 # (first, second): the mix at which both look alike strong, and the slope there (of the logistic curve's argument).
+# Measured by `python tools/calibrate_faces.py`.
 SOFT_CURVES: dict[tuple[str, str], tuple[float, float]] = {
-    ("fear", "surprise"): (0.40, 10.0),
-    ("anger", "disgust"): (0.45, 10.0),
-    ("sadness", "neutral"): (0.60, 10.0),
-    ("contempt", "happiness"): (0.50, 10.0),
-    ("happiness", "surprise"): (0.40, 10.0),
-    ("contempt", "neutral"): (0.50, 10.0),
-    ("anger", "neutral"): (0.50, 10.0),
-    ("fear", "sadness"): (0.50, 10.0),
-    ("disgust", "sadness"): (0.50, 10.0),
+    ("fear", "surprise"): (0.49, 5.0),
+    ("anger", "disgust"): (0.50, 5.0),
+    ("sadness", "neutral"): (0.61, 6.5),
+    ("contempt", "happiness"): (0.47, 5.0),
+    ("happiness", "surprise"): (0.44, 14.5),
+    ("contempt", "neutral"): (0.46, 5.0),
+    ("anger", "neutral"): (0.54, 6.5),
+    ("fear", "sadness"): (0.60, 9.5),
+    ("disgust", "sadness"): (0.50, 12.0),
 }
 PAIRS = tuple(SOFT_CURVES)  # expressions that people take for each other
 DEFAULT_CURVE = (0.5, 10.0)  # for other pairs
@@ -80,12 +81,13 @@ def mix_of_share(first: str, second: str, share: float) -> float:
     >>> round(mix_of_share("contempt", "anger", 0.5), 6)
     0.5
     """
-    if not 0 <= share <= 1:
+    if not (isinstance(share, Real) and 0 <= share <= 1):
         raise SettingsError(f"A share of {share} makes no sense: give a number from 0 to 1.")
     centre, slope = curve(first, second)
     start, end = (1 / (1 + math.exp(-slope * (x - centre))) for x in (0.0, 1.0))
     height = start + share * (end - start)
-    return centre + math.log(height / (1 - height)) / slope
+    mix = centre + math.log(height / (1 - height)) / slope
+    return min(max(mix, 0.0), 1.0)  # rounding may end just beside the ends
 
 
 def curve(first: str, second: str) -> tuple[float, float]:

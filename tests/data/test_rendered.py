@@ -286,10 +286,7 @@ def test_another_process_may_be_faster(small_pack, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def shipped():
     """The pack of the checkout."""
-    file = rendered.Path(rendered.__file__).resolve().parents[3] / "data" / "rendered_faces" / "faces.parquet"
-    if not file.is_file():
-        pytest.skip("data/rendered_faces/faces.parquet is not there yet")
-    return file
+    return rendered.Path(rendered.__file__).resolve().parents[3] / "data" / "rendered_faces" / "faces.parquet"
 
 
 def test_the_shipped_pack_is_the_one_of_its_checksum_and_not_too_large(shipped):

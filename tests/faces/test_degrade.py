@@ -100,7 +100,7 @@ def test_a_block_lies_at_the_same_place_at_64_and_128_pixels():
 def test_what_only_smears_keeps_a_plain_picture(kind):
     for value in (0, 100, 255):
         out = degrade(grey(value), kind, 1.0, rng())
-        assert np.abs(out.astype(int) - value).max() <= (3 if kind == "jpeg" else 0)
+        assert np.abs(out.astype(int) - value).max() <= (10 if kind == "jpeg" else 0)  # JPEG rounds even one grey
 
 
 def test_blur_is_a_gaussian_in_linear_light():

@@ -63,10 +63,10 @@ def test_a_row_and_its_image_depend_on_number_and_seed_alone():
 def test_every_kind_of_uncertainty_can_be_drawn(rows):
     for kind in KINDS:
         row = next(row for row in rows if row["uncertainty"] == kind)
-        image = draw_face(row, 32)
-        assert image.shape == (32, 32, 3)
+        image = draw_face(row)
+        assert image.shape == (64, 64, 3)
         if kind in (*IMAGE_KINDS, "mask", "glasses"):
-            assert (draw_face({**row, "uncertainty": "none"}, 32) != image).any(), kind
+            assert (draw_face({**row, "uncertainty": "none"}) != image).any(), kind
 
 
 def test_the_row_holds_what_the_table_promises():

@@ -48,7 +48,7 @@ def rendered_faces(
     Raises:
         DataError: the pack is not found, is damaged, is newer than this code, or lacks columns.
 
-    >>> rendered_faces(splits=["valid"]).images.shape[1:]  # doctest: +SKIP
+    >>> rendered_faces(splits=["valid"]).images.shape[1:]
     (64, 64, 3)
     """
     if isinstance(splits, str) or not splits or not set(splits) <= set(SPLITS):
@@ -76,7 +76,7 @@ def rendered_table(path: str | Path | None = None) -> pd.DataFrame:
 
     path: as in `rendered_faces`, which says what may be wrong, too.
 
-    >>> rendered_table()["split"].unique().tolist()  # doctest: +SKIP
+    >>> rendered_table()["split"].unique().tolist()
     ['train', 'valid', 'test']
     """
     file = find_pack(path)
