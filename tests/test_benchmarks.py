@@ -42,6 +42,17 @@ def test_json_has_the_same_figures(benchmark_named, capsys):
     assert math.isfinite(values["ratio"]) and values["batch_size"] == 16 and values["hardware"]
 
 
+def test_facelab_prints_milliseconds(benchmark_named, capsys):
+    speed = benchmark_named("facelab_speed")
+    speed.main([*TOY, "--repeats", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    pattern = r"(.+): ([\d.]+) ms \(aim <= 60; [\d.]+ to [\d.]+ in 2 updates; 16 px; .+ threads\)"
+    assert [re.fullmatch(pattern, line)[1] for line in lines] == ["FaceLab update", "the same with a network"]
+    speed.main([*TOY, "--json"])
+    values = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert values["low"] <= values["ms"] <= values["high"] and values["size"] == 16
+
+
 def test_pairs_are_timed_in_turns_and_the_median_counts(benchmark_named):
     order, times = [], iter([9.0, 9.0, 2.0, 1.0, 3.0, 1.0, 90.0, 1.0])
 
@@ -75,4 +86,4 @@ def test_make_bench_runs_the_benchmarks_and_nothing_else():
     makefile = (FOLDER.parent / "Makefile").read_text(encoding="utf-8")
     pattern = re.search(r"in (benchmarks/\S+); do", makefile)[1]
     found = {path.stem for path in FOLDER.parent.glob(pattern)}
-    assert found == {"callback_overhead", "loader_overhead", "released_speed", "host_syncs"}
+    assert found == {"callback_overhead", "facelab_speed", "loader_overhead", "released_speed", "host_syncs"}

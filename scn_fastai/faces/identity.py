@@ -64,6 +64,9 @@ class Identity:
         points = model.vertices + model.moved(self._weights())
         # Shape targets do not move the teeth, so they would stick out of a narrow jaw.
         points[model.vertex_part == TEETH] = points[model.vertex_part == TEETH] * [0.96, 1, 1] - [0, 0, 0.035]
+        # The mesh is cut off at the shoulders: its edge is drawn down and out, beyond any picture.
+        edge = (model.vertices[:, 1] < 5.56) | (np.abs(model.vertices[:, 0]) > 1.9)
+        points[edge] += np.column_stack([0.4 * points[edge, 0], np.full(edge.sum(), -1.2), np.zeros(edge.sum())])
         return points.astype(np.float32)
 
     def _weights(self) -> dict[int, float]:

@@ -85,23 +85,31 @@ class FaceState:
     def __str__(self) -> str:
         """What differs from a plain picture, in a line of at most about a hundred letters."""
         parts = [_expression_words(self)]
-        parts += [f"strength {self.intensity:.2f}"] if self.intensity != 1 else []
-        few = [f"{name} {amount:+.2f}" for name, amount in self.changes]
+        parts += [f"strength {_digits(self.intensity)}"] if self.intensity != 1 else []
+        few = [f"{name} {_digits(amount, '+.2f')}" for name, amount in self.changes]
         parts += few if len(few) < 2 else [f"{len(few)} units changed"]
         parts += [f"person {self.person}"] if self.person else []
-        turned = [f"{name} {value:.0f}" for name, value in vars(self.pose).items() if value != getattr(Pose, name)]
-        parts += turned if len(turned) < 2 and self.pose.zoom == 1 else ["other pose"]
+        angles = {name: getattr(self.pose, name) for name in ("yaw", "pitch", "roll")}
+        turned = [f"{name} {_digits(angle, '.0f')}" for name, angle in angles.items() if angle != 0]
+        only_turned = replace(self.pose, **dict.fromkeys(angles, 0.0)) == Pose()
+        parts += turned if len(turned) < 2 and only_turned else ["other pose"]
         parts += ["other light"] if self.light != Light() else []
-        parts += [f"{self.kind.replace('_', ' ')} {self.level:.2f}"] if self.kind != "none" else []
+        parts += [f"{str(self.kind).replace('_', ' ')} {_digits(self.level)}"] if self.kind != "none" else []
         return ", ".join(parts)
 
 
 def _expression_words(state: FaceState) -> str:
     if state.mix == 0 or state.first == state.second:
-        return state.first
+        return str(state.first)
     if state.mix == 1:
-        return state.second
-    return f"{state.first} {1 - state.mix:.2f} + {state.second} {state.mix:.2f}"
+        return str(state.second)
+    rest = 1 - state.mix if isinstance(state.mix, Real) else "?"
+    return f"{state.first} {_digits(rest)} + {state.second} {_digits(state.mix)}"
+
+
+def _digits(value: object, form: str = ".2f") -> str:
+    """A number in few digits; a state may hold anything until it is drawn."""
+    return format(value, form) if isinstance(value, Real) else str(value)
 
 
 # -- from one state to the next -------------------------------------------------------------------------------------
@@ -124,11 +132,12 @@ def value_of(state: FaceState, name: str):
 
 
 def with_value(state: FaceState, name: str, value) -> FaceState:
-    """The state with one value changed; names as in `value_of`.
+    """The state with one value changed; names as in `value_of`. A float loses what is beyond six digits.
 
     >>> print(with_value(with_value(FaceState(), "yaw", 20.0), "mouthSmile*", -0.5))
     happiness, mouthSmile* -0.50, yaw 20
     """
+    value = round(value, 6) if isinstance(value, float) else value  # sliders say 0.05000000000000004
     if name in _OWN:
         return replace(state, **{name: value})
     if name in _POSE:
@@ -138,13 +147,26 @@ def with_value(state: FaceState, name: str, value) -> FaceState:
     return replace(state, changes=dict(state.changes) | {name: value})
 
 
-def on_step(value: float, least: float, step: float) -> float:
-    """The nearest value that a slider can have.
+def on_step(value: float, least: float, most: float, step: float) -> float:
+    """The nearest value that a slider can have; what is no number stays as it is.
 
-    >>> on_step(0.383, 0.0, 0.05)
-    0.4
+    >>> on_step(0.383, 0.0, 1.0, 0.05), on_step(7.0, 0.0, 1.0, 0.05)
+    (0.4, 1.0)
     """
-    return round(least + round((value - least) / step) * step, 6)
+    if not (isinstance(value, Real) and math.isfinite(value)):
+        return value
+    return round(least + round((min(max(value, least), most) - least) / step) * step, 6)
+
+
+def alike(one, other) -> bool:
+    """Whether two values are the same but for the rounding of a slider in a browser.
+
+    >>> alike(0.35, 0.34999999999999987), alike("fear", "anger")
+    (True, False)
+    """
+    if isinstance(one, Real) and isinstance(other, Real):
+        return abs(one - other) < 1e-6
+    return one == other
 
 
 def preset(state: FaceState, name: str) -> FaceState:
@@ -186,6 +208,8 @@ def draw(state: FaceState, size: int = 128) -> np.ndarray:
     if state.kind not in KINDS:
         raise SettingsError(f"There is no kind of poor picture {state.kind!r}; there are: {', '.join(KINDS)}.")
     _check_number("level", state.level, 0, 1)
+    for name, value in (vars(state.pose) | vars(state.light)).items():
+        _check_number(name, value, -math.inf, math.inf)
     worn = (state.kind, strength(state.kind, state.level)) if state.kind in WEARABLE else None
     image = render_face(_person(_checked_person(state)), units, state.pose, state.light, size, wear=worn)
     if state.kind not in IMAGE_KINDS:
@@ -214,18 +238,20 @@ def units_of(state: FaceState) -> np.ndarray:
     return np.clip(units, 0, MOST)
 
 
-def strongest_units(units: np.ndarray, k: int = 4) -> list[tuple[str, float]]:
+def strongest_units(units: np.ndarray, k: int = 3) -> list[tuple[str, float]]:
     """The k units of largest weight, both sides as one, with their weights, rounded.
 
-    >>> strongest_units(units_of(FaceState(first="surprise")), 2)
-    [('browOuterUp*', 1.32), ('eyeWide*', 1.32)]
+    >>> weights = np.linspace(0, 0.5, 52) * [name in ("jawOpen", "eyeWideLeft") for name in unit_names()]
+    >>> [name for name, weight in strongest_units(weights, 2)]
+    ['jawOpen', 'eyeWide*']
     """
     both: dict[str, float] = {}
     for name, weight in zip(unit_names(), np.asarray(units).tolist(), strict=True):
         common = name.removesuffix("Left").removesuffix("Right")
-        common = name if common == name else f"{common}*"
+        common = name if common in (name, "jaw", "mouth") else f"{common}*"  # jawLeft is a direction, not a side
         both[common] = max(both.get(common, 0.0), round(weight, 2))
-    return sorted(both.items(), key=lambda item: (-item[1], item[0]))[:k]
+    active = [(name, weight) for name, weight in both.items() if weight > 0]
+    return sorted(active, key=lambda item: (-item[1], item[0]))[:k]
 
 
 def unit_words(name: str) -> str:

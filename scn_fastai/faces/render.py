@@ -237,7 +237,7 @@ def _paint_mask(s: Surface, colour: np.ndarray, shine: np.ndarray, level: float)
     strap = bump(s.y - 0.25 * (s.side - 0.5), 6.86, 0.018) * (
         (s.side > 0.5) & (s.z > 0.45) & (s.ears < 0.5) & (s.part == SKIN)
     )
-    share = np.maximum(cloth, 0.9 * strap * (s.side < 0.78))
+    share = np.maximum(cloth, 0.9 * strap * (s.side < 0.78) * ramp(0.35, 0.45, level))
     hidden = (s.part != SKIN) & (s.part != EYE) & (_mask_area(s.x, s.y, s.z, level) > 0.5)
     share[hidden & (s.side < 0.35)] = 1.0  # teeth and tongue lie behind the cloth
     folds = 1 - 0.06 * (np.sin(60 * s.y) > 0.3)

@@ -4,6 +4,7 @@ from scn_fastai.plots.alpha import alpha_histogram
 from scn_fastai.plots.changes import change_map
 from scn_fastai.plots.comparison import accuracy_dots, write_comparison
 from scn_fastai.plots.curves import compare_curves, training_curves
+from scn_fastai.plots.face_lab import face_lab_figure, face_lab_png
 from scn_fastai.plots.faces import alpha_ranking, before_after, face_grid
 from scn_fastai.plots.kinds import alpha_by_kind, kind_ranking
 from scn_fastai.plots.report import write_report
@@ -33,6 +34,8 @@ __all__ = [
     "curves_png",
     "face_grid",
     "face_grid_png",
+    "face_lab_figure",
+    "face_lab_png",
     "histogram_png",
     "kind_ranking",
     "kind_ranking_png",
