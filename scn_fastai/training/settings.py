@@ -37,7 +37,7 @@ class SCNSettings:
     learn_margin: bool = False  # delta1 is a parameter that starts at rank_margin
     gamma: float = 0.5  # RR against WCE; used by combine='mix'
     combine: str = "sum"  # 'mix': gamma RR + (1 - gamma) WCE (paper); 'sum': RR + WCE (released code)
-    relabel_margin: float = 0.2  # delta2
+    relabel_margin: float = 0.4  # delta2; the paper's is 0.2
     relabel_from: int | str = "settled"
     settled: float = 0.85
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
@@ -106,6 +106,7 @@ PRESETS = {
     "paper": SCNSettings(
         relative=False,
         combine="mix",
+        relabel_margin=0.2,
         relabel_from=10,
         scope="low",
         reference="original",
@@ -118,6 +119,7 @@ PRESETS = {
     "released": SCNSettings(
         relative=False,
         rank_margin=0.07,
+        relabel_margin=0.2,
         relabel_from=10,
         scope="all",
         reference="current",
