@@ -34,6 +34,7 @@ _ROOMS = {
     "scn_fastai.training.run": ("Run",),
     "scn_fastai.training.score": ("score_samples",),
     "scn_fastai.training.settings": ("SCNSettings",),
+    "scn_fastai.widgets.face_grid": ("FaceGrid",),
     "scn_fastai.widgets.face_lab": ("FaceLab",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

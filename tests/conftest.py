@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from chromium import CHROMIUM
 
 if os.environ.get("CI"):
     torch.set_num_threads(2)
@@ -25,12 +26,12 @@ def tiny():
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the tests marked `gpu` where there is no CUDA device."""
-    if torch.cuda.is_available():
-        return
+    """Skip the tests marked `gpu` where there is no CUDA device, and those marked `browser` without Chromium."""
+    there = {"gpu": torch.cuda.is_available(), "browser": CHROMIUM is not None}
+    reasons = {"gpu": "no CUDA device on this machine", "browser": "no Chromium on this machine: install chromium"}
     for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+        for name in (name for name in there if not there[name] and item.get_closest_marker(name)):
+            item.add_marker(pytest.mark.skip(reason=reasons[name]))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def demo(options: Namespace) -> int:
 
     _say("The faces of this demo are rendered; 30 % of their labels are made wrong on purpose, as people would.")
     source = Source("rendered", limit=2000, noise=0.3, noise_kind="human")
-    train = TrainSettings(arch="small", epochs=20, batch_size=64)
+    train = TrainSettings(arch="small", epochs=40, batch_size=64)
     return _run_grid(["plain", "default"], [0], train, source, options)
 
 

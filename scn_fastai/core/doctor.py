@@ -8,7 +8,7 @@ SATURATED, COLLAPSED, FLAT = 0.99, 0.05, 0.01
 class Diagnosis(NamedTuple):
     """What is the matter with alpha: a short kind and one sentence for the user."""
 
-    kind: str  # 'healthy', 'saturated', 'collapsed', 'flat' or 'idle margin'
+    kind: str  # 'healthy', 'saturated', 'collapsed', 'flat', 'idle margin' or 'not begun'
     sentence: str
 
 

@@ -71,7 +71,7 @@ class SCNCallback(Callback):
         self.settings = base.change(**changes)
         self.saved, self.restore_ledger = run, restore_ledger
         self._head, self._kept_parameters, self._position = None, [], 0
-        self._watching = self._relabels = self._ended = False
+        self._watching = self._relabels = self._weighs = self._ended = False
 
     # -- on and off the Learner -----------------------------------------------------------------------
 
@@ -160,6 +160,7 @@ class SCNCallback(Callback):
     def before_train(self) -> None:
         """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
         self._position = 0
+        self._weighs = self._may_weight()
         if not self._watching:
             return
         if self.saved is not None:
@@ -193,6 +194,9 @@ class SCNCallback(Callback):
             self._check_output()
         self._alpha = self._head.alpha.as_subclass(torch.Tensor)
         self._logits = self.learn.pred.as_subclass(torch.Tensor)
+        if not self._weighs:
+            self._weight = torch.ones_like(self._alpha)
+            return
         self._weight = relative_importance(self._alpha) if self.settings.relative else self._alpha
         if self.settings.weight:
             self.learn.pred = weighted_logits(self._logits.float(), self._weight)
@@ -207,7 +211,7 @@ class SCNCallback(Callback):
         if self._watching:
             high, low = group_means(self._alpha.detach(), s.beta)
             self.history.add(wce=wce, rank=rank, alpha_high=high, alpha_low=low)
-        if s.rank:
+        if s.rank and self._weighs:
             self.learn.loss_grad = combine_losses(rank, wce, s.gamma, s.combine)
             self.learn.loss = self.learn.loss_grad.detach().clone()
 
@@ -235,6 +239,7 @@ class SCNCallback(Callback):
             relabeled=relabeled,
             changed=int((self.ledger.current != self.ledger.given).sum()),
             relabeling=self._relabels,
+            weighting=self._weighs,
             relative=self.settings.relative,
             settled=self.history.settled_share(),
             train_accuracy_given=label_accuracy(*now, self.ledger.given),
@@ -267,7 +272,7 @@ class SCNCallback(Callback):
         self.history.see(index, alpha, logits, low)
         if self._head.margin is not None:
             self._head.margin.data.clamp_(0, 1)
-        if not s.relabel:
+        if not s.relabel and s.weight_from != "settled":
             return
         probs = (
             weighted_logits(logits, self._weight.detach()) if s.logits == "weighted" and s.weight else logits
@@ -303,6 +308,15 @@ class SCNCallback(Callback):
                 return True
             return knows_enough(self.learn.epoch, self.learn.n_epoch, history.settled_share(), s.settled)
         return history.epoch >= s.relabel_from
+
+    def _may_weight(self) -> bool:
+        """Whether weighting and rank loss act in this epoch; by the rule, if the network knew enough after the last."""
+        s, history = self.settings, self.history
+        if s.weight_from != "settled":
+            return history.epoch >= s.weight_from
+        if history.last("weighting", False):
+            return True
+        return knows_enough(self.learn.epoch - 1, self.learn.n_epoch, history.last("settled", 0.0), s.settled)
 
     # -- checks ------------------------------------------------------------------------------------------------
 

@@ -151,7 +151,14 @@ class SCNHistory:
         """The alpha doctor's word on this training, for its rank margin (delta1) (see `diagnose_alpha`)."""
         if not self._rows:
             raise RunError("There is no epoch in this history yet: train before you ask the alpha doctor.")
-        first, last = self._rows[0], self._rows[-1]
+        acted = [row for row in self._rows if row.get("weighting", True)]
+        if not acted:
+            return Diagnosis(
+                "not begun",
+                "Weighting has not begun, so alpha was not trained: the averaged predictions did not settle in time; "
+                "train longer, or name the epoch in which it begins (weight_from).",
+            )
+        first, last = acted[0], acted[-1]
         gap = first["alpha_high"] - first["alpha_low"]
         return diagnose_alpha(last["alpha_mean"], last["alpha_sd"], gap, first["rank"], margin)
 

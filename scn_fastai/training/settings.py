@@ -22,7 +22,8 @@ class SCNSettings:
     ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
     relabels), or the rule ``'settled'``: relabeling starts when a third of the fit's epochs are done and the
     averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before.
-    The very first epoch never relabels: in it the samples' indices are checked.
+    The very first epoch never relabels: in it the samples' indices are checked. ``weight_from`` says the same of
+    weighting and rank loss; before that epoch the network trains as an ordinary one.
 
     >>> SCNSettings().change(beta=0.8).beta
     0.8
@@ -30,6 +31,7 @@ class SCNSettings:
 
     weight: bool = True  # multiply the logits by alpha (Eq. 2)
     relative: bool = True  # weight by alpha / mean alpha of the batch; False: by alpha itself (paper)
+    weight_from: int | str = "settled"  # when weighting and rank loss begin; the paper: at once
     rank: bool = True  # add the rank regularization loss (Eq. 3)
     relabel: bool = True  # change labels (Eq. 5)
     beta: float = 0.7  # share of the high-importance group
@@ -62,9 +64,10 @@ class SCNSettings:
             value, words = getattr(self, name), " or ".join(map(repr, allowed))
             if value not in allowed:
                 raise SettingsError(f"{name} is {value!r}, but it must be {words}.")
-        when = self.relabel_from
-        if when != "settled" and not (isinstance(when, int) and when >= 0):
-            raise SettingsError(f"relabel_from is {when!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
+        for name in ("relabel_from", "weight_from"):
+            when = getattr(self, name)
+            if when != "settled" and not (isinstance(when, int) and when >= 0):
+                raise SettingsError(f"{name} is {when!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
         for name in ("settled", "evidence_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, but it must lie in (0, 1].")
@@ -77,10 +80,12 @@ class SCNSettings:
             )
         if self.budget is not None and not 0 < self.budget <= 1:
             raise SettingsError(f"budget is {self.budget}, but it is a share of the training set in (0, 1], or None.")
-        if self.relabel and self.evidence == "step" and (when == "settled" or self.budget is not None):
+        begins = ((self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from))
+        whole = any(on and when == "settled" for on, when in begins) or self.relabel and self.budget is not None
+        if self.evidence == "step" and whole:
             raise SettingsError(
-                "relabel_from='settled' and a budget look at the whole training set, so they need evidence='averaged': "
-                "with evidence='step' name an epoch and set budget=None."
+                "relabel_from='settled', weight_from='settled' and a budget look at the whole training set, so they "
+                "need evidence='averaged': with evidence='step' name epochs and set budget=None."
             )
 
     def change(self, **values) -> "SCNSettings":
@@ -104,6 +109,7 @@ PRESETS = {
     "default": SCNSettings(),
     # Equations as printed; what the text leaves open is as in the released code (weighted logits, train mode).
     "paper": SCNSettings(
+        weight_from=0,
         relative=False,
         combine="mix",
         relabel_margin=0.2,
@@ -117,6 +123,7 @@ PRESETS = {
     ),
     # github.com/kaiwang960112/Self-Cure-Network, src/train.py and README: delta1 is 0.07 for its batch of 64.
     "released": SCNSettings(
+        weight_from=0,
         relative=False,
         rank_margin=0.07,
         relabel_margin=0.2,

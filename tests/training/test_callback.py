@@ -27,6 +27,7 @@ from scn_fastai.core import attention_weights
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.measures import repair_measures
+from scn_fastai.training.settings import preset
 
 OFF = {"weight": False, "rank": False, "relabel": False}
 COLUMNS = ["rank", "alpha_high", "alpha_low", "changed"]
@@ -516,7 +517,7 @@ def test_relabeling_begins_by_itself_when_predictions_have_settled(blobs, blob_l
 @pytest.mark.parametrize("evidence", ["step", "averaged"])
 @pytest.mark.parametrize("start", [2, 3])
 def test_relabel_from_names_the_first_epoch_that_relabels(evidence, start, blobs, blob_learner):
-    scn = SCNCallback(evidence=evidence, relabel_from=start, budget=None, relabel_margin=0.0)
+    scn = SCNCallback(evidence=evidence, relabel_from=start, weight_from=0, budget=None, relabel_margin=0.0)
     blob_learner(blobs, scn).fit(5, 0.01)
     assert scn.ledger.frame()["epoch"].min() == start
     assert scn.history.frame()["relabeling"].tolist() == [epoch >= start for epoch in range(5)]
@@ -526,7 +527,9 @@ def test_relabel_from_names_the_first_epoch_that_relabels(evidence, start, blobs
 def test_scope_low_changes_only_the_low_group_of_the_epoch(evidence, blobs, blob_learner):
     changed = {}
     for scope in ("low", "all"):
-        scn = SCNCallback(evidence=evidence, scope=scope, relabel_from=2, budget=None)
+        scn = SCNCallback(
+            evidence=evidence, scope=scope, relabel_from=2, weight_from=0, budget=None, relabel_margin=0.2
+        )
         blob_learner(blobs, scn).fit(6, 0.01)
         rows = changed[scope] = scn.ledger.frame()
         in_low = scn.history.low[rows["epoch"], rows["sample"]]
@@ -562,7 +565,7 @@ def test_compared_with_the_original_label_a_change_can_be_taken_back(blobs, blob
 @pytest.mark.parametrize("weight", [True, False])
 @pytest.mark.parametrize("logits", ["weighted", "raw"])
 def test_evidence_is_taken_from_the_logits_that_are_named(logits, weight, blobs, blob_learner):
-    scn = SCNCallback(logits=logits, weight=weight, relative=False)
+    scn = SCNCallback(logits=logits, weight=weight, weight_from=0, relative=False)
     learn = blob_learner(blobs, scn, bs=240)
     learn.fit(1)
     z = torch.from_numpy(scn.history.logits[0]).float()
@@ -589,7 +592,7 @@ def test_combine_joins_the_two_losses(combine, gamma, blobs, blob_learner):
 
 @pytest.mark.parametrize("switch", ["weight", "rank", "relabel"])
 def test_each_switch_turns_its_part_off(switch, blobs, blob_learner):
-    scn = SCNCallback(relabel_from=1, rank_margin=0.9, **{switch: False})
+    scn = SCNCallback(relabel_from=1, weight_from=0, rank_margin=0.9, **{switch: False})
     learn = blob_learner(blobs, scn, bs=240)
     features, head = learn.model[:2](blobs.x), learn.model[2]
     plain = cross_entropy(nn.functional.linear(features, head.weight, head.bias), blobs.given).item()
@@ -598,6 +601,37 @@ def test_each_switch_turns_its_part_off(switch, blobs, blob_learner):
     assert (row["wce"] == pytest.approx(plain, abs=1e-5)) == (switch == "weight")
     assert (learn.recorder.losses[0].item() == pytest.approx(row["wce"], abs=1e-5)) == (switch == "rank")
     assert (len(scn.ledger) == 0) == (switch == "relabel")
+
+
+def test_weighting_begins_at_its_epoch_and_leaves_an_ordinary_network_before(blobs, blob_learner, seed_everything):
+    """Until then the weights go exactly where those of the plain recipe go, and alpha is not trained."""
+    found, alphas = [], []
+    for settings in (
+        preset("paper").change(weight=False, rank=False, relabel=False),
+        SCNCallback(weight_from=2).settings,
+    ):
+        torch.manual_seed(1)
+        scn = SCNCallback(settings.change(relabel=False, bias=True, alpha_start=0.9))
+        learn = blob_learner(blobs, scn, bs=60)
+        seed_everything(2, learn)
+        learn.fit(2, 0.05)
+        found.append(learn.model[2].weight.detach().clone())
+        learn.fit(1, 0.05)
+        alphas.append(scn.history.alpha)
+    assert torch.equal(*found)
+    assert np.array_equal(*(alpha[1] for alpha in alphas)) and not np.array_equal(*(alpha[2] for alpha in alphas))
+    assert scn.history.frame()["weighting"].tolist() == [False, False, True]
+
+
+def test_weighting_waits_until_the_network_knows_enough(blobs, blob_learner):
+    scn = SCNCallback(settled=0.5)
+    blob_learner(blobs, scn).fit(9, 0.05)
+    frame = scn.history.frame()
+    first = frame["weighting"].tolist().index(True)
+    assert first > 2 and frame["settled"][first - 1] >= 0.5 and frame["weighting"][first:].all()
+    waiting = SCNCallback(settled=1.0)
+    blob_learner(blobs, waiting).fit(2, 0.0)
+    assert "Weighting has not begun" in waiting.doctor()
 
 
 def test_new_labels_are_trained_on(blobs, blob_learner):

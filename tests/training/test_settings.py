@@ -8,7 +8,7 @@ import pytest
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.settings import CHOICES, PRESETS, SCNSettings, preset
 
-STEP = {"evidence": "step", "relabel_from": 10, "budget": None}
+STEP = {"evidence": "step", "relabel_from": 10, "weight_from": 0, "budget": None}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -81,8 +81,8 @@ REFUSED = [
     ({"relabel_from": 2.5}, r"relabel_from is 2\.5, but it must be an epoch"),
     ({"budget": 0}, r"budget is 0, but it is a share of the training set in \(0, 1\], or None"),
     ({"budget": 1.1}, r"budget is 1\.1, "),
-    (STEP | {"relabel_from": "settled"}, r"relabel_from='settled' and a budget .* need evidence='averaged'"),
-    (STEP | {"budget": 0.2}, r"with evidence='step' name an epoch and set budget=None"),
+    (STEP | {"relabel_from": "settled"}, r"relabel_from='settled', .* and a budget .* need evidence='averaged'"),
+    (STEP | {"budget": 0.2}, r"with evidence='step' name epochs and set budget=None"),
     ({"settled": 1.1}, r"settled is 1\.1, but it must lie in \(0, 1\]"),
     ({"evidence_decay": 0}, r"evidence_decay is 0, but it must lie in \(0, 1\]"),
     ({"budget_ramp": -1}, r"budget_ramp is -1, but it is a number of epochs: 0 or more"),
