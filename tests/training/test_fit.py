@@ -200,6 +200,7 @@ def test_the_callback_can_go_and_come_back(noisy):
     """The optimizer is the same one throughout, and meets the head's first gradient when it has stepped before."""
     learn = face_learner(noisy, "default", TRAIN)
     scn = learn.scn
+    scn.settings = scn.settings.change(weight_from=0)
     learn.remove_cbs([scn, learn.truth_columns])
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
