@@ -8,8 +8,6 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(__doc__, argv)
     learn = learner(noisy_faces(options), options, "default")
     scn = learn.scn
-    # Relabeling is at work from the first timed epoch on, whatever the network knows.
-    scn.settings = scn.settings.change(relabel_from=0, relabel_margin=0.0)
 
     def with_scn() -> float:
         if scn not in learn.cbs:

@@ -53,7 +53,6 @@ def main(argv: list[str] | None = None) -> None:
         options.faces = 5 * options.batch_size
     learn = learner(noisy_faces(options), options, "default")
     scn = learn.scn
-    scn.settings = scn.settings.change(relabel_from=0, relabel_margin=0.0)
     with_scn = waits_per_batch(learn)
     learn.remove_cb(scn)
     without = waits_per_batch(learn)
