@@ -67,11 +67,11 @@ def rows_of(table: pd.DataFrame) -> list[dict]:
     return found
 
 
-def evidence(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def evidence(folder: Path, splits: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tidy table of all runs, and their confusion matrices on certain held-out faces (shares of the true class)."""
     listed = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     faces = rendered_faces()
-    held_out = faces.take(np.sort(np.concatenate([faces.rows("valid"), faces.rows("test")])))
+    held_out = faces.take(np.sort(np.concatenate([faces.rows(split) for split in splits])))
     rows, confusions = [], []
     for entry in listed["runs"]:
         run = Run.load(folder / f"{entry['recipe']}-seed{entry['seed']}")
@@ -124,8 +124,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", type=Path, help="what scn compare wrote")
     arguments.add_argument("--out", type=Path, help="CSV file for all figures")
+    arguments.add_argument("--splits", default="valid,test", help="held-out faces to score (default: valid,test)")
     options = arguments.parse_args()
-    rows, confusions = evidence(options.folder)
+    rows, confusions = evidence(options.folder, options.splits.split(","))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         rows.round(4).to_csv(options.out, index=False)
