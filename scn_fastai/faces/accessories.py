@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from scn_fastai.faces.head_model import EYE, FRAME, HAIR, LENS, SKIN, head, rigid_fit
+from scn_fastai.faces.head_model import EYE, FRAME, HAIR, LASH, LENS, SKIN, head, rigid_fit
 from scn_fastai.faces.identity import Identity
 from scn_fastai.faces.raster import Neighbours, neighbours
 
@@ -32,7 +32,7 @@ class Mesh:
 def solid_mesh(shell: bool) -> Mesh:
     """The head without lashes (they are translucent) and, with ``shell``, long hair behind it."""
     model = head()
-    keep = model.triangle_part != 4
+    keep = model.triangle_part != LASH
     triangles, part, attributes = model.triangles[keep], model.triangle_part[keep], model.attributes
     if shell:
         base = _shell_points(0.5, "long")
@@ -53,7 +53,7 @@ def solid_mesh(shell: bool) -> Mesh:
 def lash_mesh() -> np.ndarray:
     """Triangles of the upper lashes, int64 ``[T, 3]``; lower ones read as eyeliner in small pictures."""
     model = head()
-    triangles = model.triangles[model.triangle_part == 4]
+    triangles = model.triangles[model.triangle_part == LASH]
     return triangles[model.vertices[triangles, 1].mean(1) > 7.27]
 
 

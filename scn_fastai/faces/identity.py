@@ -8,7 +8,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from scn_fastai.faces.head_model import SKIN, TEETH, head
+from scn_fastai.faces.head_model import EYE, SKIN, TEETH, head
 
 PHENOTYPES = ("african", "asian", "european")  # MakeHuman's presets of shape: no statement about anybody's ethnicity
 HAIR_STYLES = ("bald", "short", "volume", "curly", "bob", "long")
@@ -187,4 +187,4 @@ def shape_pairs() -> dict[str, tuple[str, str]]:
 def landmarks(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Middle of the eyes and of the lips of a head ``[V, 3]``."""
     model = head()
-    return points[model.vertex_part == 1].mean(0), points[(model.lips > 0.5) & (model.vertex_part == SKIN)].mean(0)
+    return points[model.vertex_part == EYE].mean(0), points[(model.lips > 0.5) & (model.vertex_part == SKIN)].mean(0)

@@ -20,7 +20,7 @@ RENDER_KINDS = ("mask", "glasses", "profile")
 KINDS = ("none", "ambiguous", *IMAGE_KINDS, *RENDER_KINDS)
 UNCERTAIN_SHARE = {"train": 0.3, "valid": 0.5, "test": 0.5}
 AMBIGUOUS_SHARE = 0.2  # of the uncertain faces; the other kinds share the rest evenly
-# Pairs that people confuse come first and are three times as likely as others (CONFUSED_SHARE).
+# The usual partner of an ambiguous face, with the probability CONFUSED_SHARE; the other six share the rest.
 CONFUSED = {
     "neutral": "sadness", "happiness": "contempt", "surprise": "fear", "sadness": "neutral", "anger": "disgust",
     "disgust": "anger", "fear": "surprise", "contempt": "happiness",
