@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 from traitlets import Bytes, Dict, Int, List, TraitError, Tuple, Unicode, observe, validate
 
-from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError
 from scn_fastai.plots.faces import FACE_PIXELS, MOST_FACES, NO_FACE, face_grid
 from scn_fastai.plots.sprites import (
@@ -26,6 +25,7 @@ from scn_fastai.plots.static import face_grid_png
 from scn_fastai.plots.style import STATES, as_names, counted, label_states
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.run import Run
+from scn_fastai.training.run_images import Images, run_images
 from scn_fastai.widgets.decisions import Decisions, checked_samples
 
 PAGE = 128  # faces on a sheet
@@ -124,7 +124,7 @@ class FaceGrid(anywidget.AnyWidget):
     def of_run(
         cls,
         run: Run,
-        images: np.ndarray | Sequence[np.ndarray | None] | FaceSet,
+        images: Images | None = None,
         epoch: int = -1,
         proposals: Sequence[int | str | None] | None = None,
     ) -> "FaceGrid":
@@ -132,13 +132,13 @@ class FaceGrid(anywidget.AnyWidget):
 
         Args:
             run: a run with its ledger and history.
-            images: the training faces in the run's order; or a FaceSet, whose faces are found by their file names.
+            images: the training faces in the run's order, a FaceSet, or None: what the run names (see `run_images`).
             epoch: counted from 0, or from the end.
             proposals: as for the grid.
 
         Raises:
             DataError: there are more or fewer images than samples.
-            RunError: the run has no such epoch, or no labels yet.
+            RunError: the run has no such epoch, no labels yet, or does not say where its faces are.
         """
         if run.ledger is None or run.history is None:
             raise RunError(f"{run.folder.name} has no labels yet: train it, or load a run that was trained.")
@@ -146,15 +146,7 @@ class FaceGrid(anywidget.AnyWidget):
         if epochs and not -epochs <= epoch < epochs:
             raise RunError(f"There is no epoch {epoch} in this run, which has {epochs} (0 to {epochs - 1}).")
         alpha = run.history.epoch_arrays(epoch)["alpha"] if epochs else np.full(len(table), np.nan)
-        if isinstance(images, FaceSet):
-            place = {str(name): i for i, name in enumerate(images.samples["image"])}
-            rows = [place.get(str(name)) for name in table["image"]]
-            images = [None if row is None else images.images[row] for row in rows]
-        if len(images) != len(table):
-            raise DataError(
-                f"There are {len(images):,} images but {len(table):,} training samples: pass the training faces in "
-                "the order of the run, or a FaceSet that has them."
-            )
+        images = run_images(run, images)
         grid = cls(images, [alpha_line(value) for value in alpha], None, run.classes, run.ledger, proposals,
                    truth=None if run.truth is None else run.truth.numpy(), names=table["image"].tolist())  # fmt: skip
         if epochs and epoch % epochs != epochs - 1:
