@@ -12,17 +12,17 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lab lint format pytest nbs store-nbs bench clean
+.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs exercises slides bench clean
 
 help:  ## show these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP)  ## make .venv and install everything into it (the other verbs do it when needed)
 
 demo: $(STAMP)  ## train a plain network and SCN side by side on faces with wrong labels (ARGS="--help")
 	@$(BIN)/scn demo $(ARGS)
 
-test: lint pytest nbs  ## everything a change has to pass: ruff, pytest, notebooks
+test: lint pytest nbs smoke  ## everything a change has to pass: ruff, pytest, notebooks at two speeds
 
 lab: $(STAMP)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter-lab nbs $(ARGS)
@@ -38,11 +38,34 @@ format: $(STAMP)  ## let ruff repair and format what it can
 pytest: $(STAMP)  ## tests and the examples in the docstrings (ARGS="-m 'not slow'")
 	@$(BIN)/python -m pytest $(ARGS)
 
+app: $(STAMP)  ## serve the notebooks as an app, code hidden (Voila)
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -q -c constraints.txt -e ".[app]"
+	@$(BIN)/voila nbs $(ARGS)
+
 nbs: $(STAMP)  ## run every notebook and compare with its stored outputs
-	@$(BIN)/python -m pytest $(NBVAL) nbs
+	@SCN_MODE=class $(BIN)/python -m pytest $(NBVAL) nbs/*.ipynb
+
+smoke: $(STAMP)  ## run every notebook with a training of its own, a short one; its checkpoints must hold
+	@rm -rf nbs/runs/smoke-default
+	@SCN_MODE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env nbs/*.ipynb
+
+flake: $(STAMP)  ## the comparison of the notebooks ten times over (ARGS="nbs/06_alpha_rankings.ipynb")
+	@set -e; for i in 1 2 3 4 5 6 7 8 9 10; do echo "== $$i of 10"; \
+	  SCN_MODE=class $(BIN)/python -m pytest -q $(NBVAL) $(or $(ARGS),nbs/*.ipynb); done
+
+test-browser: $(STAMP)  ## widgets and notebooks in a real browser; needs the system's Chromium
+	@$(BIN)/python -c "import sys; sys.path.insert(0, 'tests'); from chromium import CHROMIUM; \
+	sys.exit(None if CHROMIUM else 'There is no Chromium on this machine: install it (apt-get install chromium).')"
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 store-nbs: $(STAMP)  ## run notebooks and store their outputs (ARGS="nbs/00_quickstart.ipynb", or all)
 	@$(BIN)/python tools/execute_notebooks.py $(ARGS)
+
+exercises: $(STAMP)  ## student copies and the instructor's page from the notebooks
+	@$(BIN)/python tools/make_exercises.py
+
+slides: $(STAMP)  ## the notebooks as slides, in build/slides
+	@$(BIN)/jupyter nbconvert --log-level WARN --to slides --output-dir build/slides nbs/*.ipynb
 
 bench: $(STAMP)  ## the measurements of benchmarks/, one after the other
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done

@@ -29,6 +29,7 @@ FLOORS = {
     "plots": 4,
     "widgets": 5,
     "cli": 6,
+    "teaching": 6,
     "__main__": 7,
 }
 NEIGHBOURS = {("training", "data")}  # on one floor: the first may import the second

@@ -29,10 +29,20 @@ def clean(notebook):
         "language": "python",
         "name": "python3",
     }
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
         for key in ("execution", "collapsed", "ExecuteTime"):
             cell.metadata.pop(key, None)
+        cell.metadata["slideshow"] = {"slide_type": slide_type(cell)}
     return notebook
+
+
+def slide_type(cell):
+    """Where a cell stands when the notebook is shown as slides: a heading begins one, exercises are left out."""
+    tags = cell.metadata.get("tags", [])
+    if "solution" in tags or cell.source.startswith("**Exercise"):
+        return "skip"
+    return "slide" if cell.cell_type == "markdown" and cell.source.startswith("#") else "-"
 
 
 def execute(path, timeout):
@@ -55,7 +65,7 @@ def main():
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell")
     args = parser.parse_args()
-    found = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    found = sorted((ROOT / "nbs").glob("*.ipynb"))
     failed = 0
     for path in args.notebooks or found:
         start = time.perf_counter()

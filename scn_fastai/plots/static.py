@@ -78,7 +78,7 @@ def before_after_png(images, given, current, **options) -> bytes:
 def draw_grid_png(grid: Grid) -> bytes:
     """A grid as a PNG file."""
     if not len(grid.images):
-        return _sentence_png(NO_FACE)
+        return sentence_png(NO_FACE)
     images, slots, cells = lay_out(grid)
     left = 110 if grid.row_titles else 10
     top = 10 + (34 if grid.title else 0) + (28 if grid.frames else 0)
@@ -142,7 +142,8 @@ def _draw_legend(pen: ImageDraw.ImageDraw, frames: list[str] | None, x: int, y: 
         x += 30 + round(font.getlength(words)) + 22
 
 
-def _sentence_png(text: str) -> bytes:
+def sentence_png(text: str) -> bytes:
+    """A picture that says why there is none."""
     page = Image.new("RGB", (640, 120), "white")
     ImageDraw.Draw(page).text((320, 60), text, fill=INK, font=font_for(text, 16), anchor="mm")
     return png_bytes(page)
@@ -155,16 +156,16 @@ def curves_png(epochs: pd.DataFrame, title: str = "") -> bytes:
     """The picture of `training_curves` as a PNG file; the same arguments."""
     panels = panels_of(epochs)
     if not panels:
-        return _sentence_png(NO_FIGURES)
+        return sentence_png(NO_FIGURES)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(_style(title)):
+    with matplotlib.rc_context(matplotlib_style(title)):
         figure = Figure(figsize=(5.6 * columns, 2.9 * rows), dpi=DPI, layout="constrained")
         for number, panel in enumerate(panels):
             _draw_panel(figure.add_subplot(rows, columns, number + 1), panel, epochs, number == 0)
         if title:
             figure.suptitle(title)
-        return _figure_bytes(figure)
+        return figure_bytes(figure)
 
 
 def _draw_panel(axes, panel: Panel, epochs: pd.DataFrame, first: bool) -> None:
@@ -189,8 +190,8 @@ def histogram_png(
     """The picture of `alpha_histogram` as a PNG file; the same arguments."""
     groups = alpha_groups(alpha, low)
     if not groups.means:
-        return _sentence_png(NOTHING_SEEN)
-    with matplotlib.rc_context(_style(title)):
+        return sentence_png(NOTHING_SEEN)
+    with matplotlib.rc_context(matplotlib_style(title)):
         figure = Figure(figsize=(9, 4.2), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         bottom = np.zeros(len(groups.edges) - 1)
@@ -208,20 +209,20 @@ def histogram_png(
         axes.set_xlabel("importance (alpha)")
         axes.set_ylabel("samples")
         axes.legend(frameon=False)
-        return _figure_bytes(figure)
+        return figure_bytes(figure)
 
 
 def alpha_by_kind_png(alpha: np.ndarray, kinds: np.ndarray, title: str = "") -> bytes:
     """The picture of `alpha_by_kind` as a PNG file; the same arguments."""
     table = kind_table(alpha, kinds)
     if table.empty:
-        return _sentence_png(NO_KINDS)
+        return sentence_png(NO_KINDS)
     ends = {"low": "whislo", "q1": "q1", "median": "med", "q3": "q3", "high": "whishi"}
     boxes = [
         {ends[name]: getattr(row, name) for name in ends} | {"label": kind_words(row)}
         for row in table[::-1].itertuples()
     ]
-    with matplotlib.rc_context(_style(title)):
+    with matplotlib.rc_context(matplotlib_style(title)):
         figure = Figure(figsize=(9, 1.2 + 0.34 * len(table)), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         drawn = axes.bxp(
@@ -232,7 +233,7 @@ def alpha_by_kind_png(alpha: np.ndarray, kinds: np.ndarray, title: str = "") -> 
         axes.axvline(table["median"][0], color=INK, linestyle="--", linewidth=1)
         axes.set_xlabel("importance (alpha)")
         axes.set_title(title, loc="left")
-        return _figure_bytes(figure)
+        return figure_bytes(figure)
 
 
 def kind_ranking_png(images, alpha, kinds, labels, classes=None, k: int = 4, title: str = "") -> bytes:
@@ -240,7 +241,7 @@ def kind_ranking_png(images, alpha, kinds, labels, classes=None, k: int = 4, tit
     return draw_grid_png(kind_ranking_grid(images, alpha, kinds, labels, classes, k, title))
 
 
-def _style(text: str) -> dict:
+def matplotlib_style(text: str) -> dict:
     """Settings of matplotlib for a picture with this text in it."""
     families = ["DejaVu Sans"]
     if is_wide(text) and wide_font():
@@ -250,9 +251,13 @@ def _style(text: str) -> dict:
             "axes.grid": True, "grid.color": "#E5E5E5", "axes.axisbelow": True}  # fmt: skip
 
 
-def _figure_bytes(figure: Figure) -> bytes:
+def figure_bytes(figure: Figure) -> bytes:
+    """A matplotlib figure as a PNG file that is the same on every run."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
+
+
+_sentence_png, _figure_bytes, _style = sentence_png, figure_bytes, matplotlib_style  # TODO: remove

@@ -34,7 +34,9 @@ class Cell:
 def cells(recipes: list[str], seeds: list[int], train: TrainSettings, source: Source, out: Path) -> list[Cell]:
     """The grid of recipes and seeds; seeds vary slowest, so that every recipe has a figure early."""
     return [
-        Cell(name, replace(train, seed=seed), source, out / f"{name}-seed{seed}") for seed in seeds for name in recipes
+        Cell(name, replace(train, seed=seed), source, out / f"{name.replace(':', '_')}-seed{seed}")
+        for seed in seeds
+        for name in recipes
     ]
 
 

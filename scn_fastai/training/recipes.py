@@ -1,5 +1,6 @@
 """Ways to train that have a name: the plain network, SCN as published and as released, our default, Table 5."""
 
+import json
 from dataclasses import dataclass
 
 from scn_fastai.errors import SettingsError
@@ -38,11 +39,32 @@ RECIPES = {
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name; ``name:setting=value`` is one with some of its settings changed.
+
+    Raises:
+        SettingsError: there is no such recipe or setting, or a value is out of range.
 
     >>> recipe("paper").settings.scope
     'low'
+    >>> changed = recipe("paper:gamma=0.2:scope=all")
+    >>> changed.settings.gamma, changed.settings.scope
+    (0.2, 'all')
     """
-    if name not in RECIPES:
-        raise SettingsError(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
-    return RECIPES[name]
+    base, *changes = name.split(":")
+    if base not in RECIPES:
+        raise SettingsError(f"There is no recipe {base!r}; there are: {', '.join(RECIPES)}.")
+    if not changes:
+        return RECIPES[base]
+    values = dict(_change(text) for text in changes)
+    return Recipe(name, RECIPES[base].settings.change(**values), f"{base} with {', '.join(changes)}")
+
+
+def _change(text: str) -> tuple[str, bool | int | float | str | None]:
+    """A setting and its value from ``setting=value``."""
+    setting, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"{text!r} changes no setting: write recipe:setting=value, such as paper:gamma=0.2.")
+    try:
+        return setting, json.loads(value)
+    except json.JSONDecodeError:
+        return setting, {"True": True, "False": False, "None": None}.get(value, value)

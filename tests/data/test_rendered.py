@@ -313,3 +313,16 @@ def test_every_shipped_image_can_be_read(shipped):
     faces = rendered_faces(shipped)
     assert not faces.account.problems and faces.images.shape[1:] == (64, 64, 3)
     assert len(np.unique(faces.images.reshape(len(faces), -1)[:, ::97], axis=0)) == len(faces)
+
+
+def test_a_limit_takes_the_same_share_of_every_split(small_pack, tmp_path):
+    table = rendered_table(small_pack)
+    whole = table["split"].value_counts()
+    limit = whole["train"] // 2
+    written = pd.read_csv(extract_faces(tmp_path / "few", small_pack, limit=limit) / "samples.csv")
+    counts = written["split"].value_counts()
+    assert counts["train"] == limit
+    assert all(counts[name] == np.ceil(whole[name] * limit / whole["train"]) for name in whole.index)
+    assert all((tmp_path / "few" / name).is_file() for name in written["path"])
+    with pytest.raises(DataError, match="does not fit"):
+        extract_faces(tmp_path / "none", small_pack, limit=0)

@@ -101,7 +101,7 @@ def find_pack(path: str | Path | None = None) -> Path:
     )
 
 
-def extract_faces(folder: str | Path, path: str | Path | None = None) -> Path:
+def extract_faces(folder: str | Path, path: str | Path | None = None, limit: int | None = None) -> Path:
     """Write the images as files, `<split>/<label>/<image>.jpg`, with `samples.csv` beside them; gives the folder.
 
     The folder appears whole or not at all. A second call finds it and only mends images that are missing or damaged;
@@ -111,13 +111,16 @@ def extract_faces(folder: str | Path, path: str | Path | None = None) -> Path:
         read_csv(folder / "samples.csv")
         ImageDataLoaders.from_df(pd.read_csv(folder / "samples.csv"), folder, valid_col="is_valid")
 
-    path: as in `rendered_faces`.
+    path: as in `rendered_faces`. limit: only the first so many training faces, and the same share of the other splits.
 
     Raises:
         DataError: there is something else in the folder, it cannot be written, or the pack cannot be used.
     """
     folder, file = Path(folder).expanduser().resolve(), find_pack(path)
     table, jpegs = _read(file, _checked(file)["classes"], images=True)
+    if limit is not None:
+        rows = _first_of_each_split(table["split"], limit)
+        table, jpegs = table.iloc[rows].reset_index(drop=True), jpegs.take(rows)
     names = [f"{row.split}/{row.label}/{row.image}.jpg" for row in table.itertuples()]
     files = {name: jpeg.as_buffer().to_pybytes() for name, jpeg in zip(names, jpegs, strict=True)}
     files[TABLE] = _csv(table, names)
@@ -132,6 +135,17 @@ def extract_faces(folder: str | Path, path: str | Path | None = None) -> Path:
             f"The faces cannot be written to {folder} ({error.strerror}): make room or choose another."
         ) from error
     return folder
+
+
+def _first_of_each_split(splits: pd.Series, limit: int) -> np.ndarray:
+    """Positions of the first `limit` training faces and of the same share of the other splits."""
+    whole = int((splits == "train").sum())
+    if not 1 <= limit <= whole:
+        raise DataError(
+            f"A limit of {limit:,} does not fit the {whole:,} training faces: give a number from 1 to those."
+        )
+    place, size = splits.groupby(splits).cumcount(), splits.groupby(splits).transform("size")
+    return np.flatnonzero(place < np.ceil(size * limit / whole))
 
 
 # ---- reading ----

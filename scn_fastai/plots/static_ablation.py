@@ -1,0 +1,83 @@
+"""PNG twins of the pictures of many runs."""
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from scn_fastai.plots.ablation import (
+    FIGURE5,
+    FIGURES,
+    NO_RUN,
+    SETTINGS,
+    Point,
+    module_points,
+    points_of,
+    spread_words,
+    varied,
+)
+from scn_fastai.plots.static import DPI, figure_bytes, matplotlib_style, sentence_png
+from scn_fastai.plots.style import GREY, SERIES
+
+MARKERS = "osDP^*"
+
+
+def module_dots_png(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> bytes:
+    """The picture of `module_dots` as a PNG file; the same arguments."""
+    groups = module_points(table, y)
+    if not groups:
+        return sentence_png(NO_RUN)
+    with matplotlib.rc_context(matplotlib_style(title)):
+        figure = Figure(figsize=(9, 1.2 + 0.6 * len(groups)), dpi=DPI, layout="constrained")
+        axes = figure.add_subplot()
+        for number, point in enumerate(groups):
+            height, color = len(groups) - 1 - number, SERIES[number % len(SERIES)]
+            axes.plot(
+                point.values, [height] * len(point.values), MARKERS[number % len(MARKERS)], color=color, alpha=0.75
+            )
+            axes.plot([point.mean], [height], "|", markersize=24, markeredgewidth=3, color=color)
+            axes.annotate(spread_words(point), (point.mean, height), (0, 13), textcoords="offset points", ha="center")
+        axes.set_yticks(range(len(groups)), [str(point.x) for point in groups][::-1])
+        axes.set_ylim(-0.5, len(groups) - 0.3)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel(FIGURES.get(y, y))
+        axes.set_title(title, loc="left")
+        return figure_bytes(figure)
+
+
+def setting_curve_png(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last", title: str = "") -> bytes:
+    """The picture of `setting_curve` as a PNG file; the same arguments."""
+    found = varied(table, x, y) or points_of(table, x, y)
+    return _panels({x: found}, y, title) if any(found.values()) else sentence_png(NO_RUN)
+
+
+def figure5_png(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> bytes:
+    """The picture of `figure5` as a PNG file; the same arguments."""
+    return _panels({x: varied(table, x, y) for x in FIGURE5}, y, title)
+
+
+def _panels(panels: dict[str, dict[str, list[Point]]], y: str, title: str) -> bytes:
+    with matplotlib.rc_context(matplotlib_style(title)):
+        figure = Figure(figsize=(max(7, 4.2 * len(panels)), 4.2), dpi=DPI, layout="constrained")
+        every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (x, families) in zip(every, panels.items(), strict=True):
+            for number, (name, points) in enumerate(families.items()):
+                _draw(axes, name, points, number)
+            if not families:
+                axes.text(0.5, 0.5, "not varied", transform=axes.transAxes, ha="center", color=GREY)
+            else:
+                axes.legend(frameon=False, fontsize=9)
+            axes.set_xlabel(SETTINGS.get(x, x))
+        every[0].set_ylabel(FIGURES.get(y, y))
+        every[0].yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        if title:
+            figure.suptitle(title)
+        return figure_bytes(figure)
+
+
+def _draw(axes, name: str, points: list[Point], number: int) -> None:
+    """Mean with its spread, and every run."""
+    color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+    spread = [0.0 if point.sd != point.sd else point.sd for point in points]
+    axes.errorbar([p.x for p in points], [p.mean for p in points], spread, color=color, capsize=4, label=name)
+    for point in points:
+        axes.plot([point.x] * len(point.values), point.values, marker, color=color, alpha=0.6, markersize=5)

@@ -1,0 +1,129 @@
+"""Many runs side by side: what each module and each setting of SCN does, with the spread over seeds."""
+
+from pathlib import Path
+
+import ipywidgets as widgets
+import pandas as pd
+import plotly.graph_objects as go
+
+from scn_fastai.errors import RunError
+from scn_fastai.plots.ablation import (
+    FIGURE5,
+    FIGURES,
+    SETTINGS,
+    about_runs,
+    figure5,
+    module_dots,
+    module_table,
+    setting_curve,
+    setting_table,
+)
+from scn_fastai.plots.curves import compare_curves, training_curves
+from scn_fastai.plots.static_ablation import figure5_png, module_dots_png, setting_curve_png
+from scn_fastai.plots.style import counted
+from scn_fastai.training.runs_in import epochs_of, runs_in
+from scn_fastai.widgets.parts import Panel, dropdown, live, redraw, row
+
+MODULES, THREE = "modules", "figure5"
+VIEWS = [("the three modules (Table 5)", MODULES), ("both margins and beta (Fig. 5)", THREE)]
+VIEWS += [(words, name) for name, words in SETTINGS.items()]
+HINT = "Click a mark to open its run."
+
+
+class AblationBoard(Panel):
+    """Tables and curves of many runs, mean and spread over seeds beside every single run; a click opens a run.
+
+    Args:
+        runs: a folder that `scn compare --out` wrote, or a table as `runs_in` gives it.
+        view: ``modules`` (Table 5), ``figure5``, or a setting: gamma (Table 6), rank_margin, relabel_margin, beta.
+        y: which figure, see `FIGURES`.
+
+    ``view``, ``y`` and ``chosen`` (the row of the run that is open, None: none) can be set from Python.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
+
+    def __init__(self, runs: str | Path | pd.DataFrame, view: str = MODULES, y: str = "accuracy_last"):
+        self.table = runs if isinstance(runs, pd.DataFrame) else runs_in(runs)
+        self.chosen: int | None = None
+        there = [(words, name) for name, words in FIGURES.items() if name in self.table]
+        self.view = dropdown("show", VIEWS, view, "420px")
+        self.y = dropdown("figure", there, y, "420px")
+        self.plot, self.numbers = live(self.figure()), widgets.HTML()
+        self.words, self.run_plot = widgets.HTML(HINT), live(go.Figure())
+        self.run_plot.layout.height = 10
+        for control in (self.view, self.y):
+            control.observe(self._show, "value")
+        super().__init__([row(self.view, self.y), self.plot, self.numbers, self.words, self.run_plot])
+        self._show()
+
+    def open_run(self, number: int) -> None:
+        """Show the curves and the settings of a run, by its row in the table.
+
+        Raises:
+            RunError: there is no such row.
+        """
+        if not 0 <= number < len(self.table):
+            raise RunError(f"There is no run {number}: the board has {counted(len(self.table), 'run')}, from 0.")
+        self.chosen = int(number)
+        run = self.table.iloc[number]
+        self.words.value = run_words(run)
+        try:
+            redraw(self.run_plot, training_curves(epochs_of(run["folder"])))
+        except (RunError, KeyError):
+            self.words.value += "<br>Only its figures are here, not its epochs."
+
+    def curves(self) -> go.Figure:
+        """Validation accuracy epoch by epoch, a line for each recipe."""
+        frames: dict[str, list[pd.DataFrame]] = {}
+        for recipe, folder in zip(self.table["recipe"], self.table["folder"], strict=True):
+            frames.setdefault(recipe, []).append(epochs_of(folder))
+        return compare_curves(frames)
+
+    def frame(self) -> pd.DataFrame:
+        """The figures below the picture."""
+        match self.view.value:
+            case view if view == MODULES:
+                return module_table(self.table, self.y.value)
+            case view if view == THREE:
+                own = [setting_table(self.table, x, self.y.value).rename(columns={x: "value"}) for x in FIGURE5]
+                return pd.concat([t.assign(setting=x) for t, x in zip(own, FIGURE5, strict=True)], ignore_index=True)
+            case view:
+                return setting_table(self.table, view, self.y.value)
+
+    def figure(self) -> go.Figure:
+        """What is shown now, as a plotly figure that stays as it is."""
+        return self._picture(module_dots, figure5, setting_curve)
+
+    def png(self) -> bytes:
+        """The same as a PNG file."""
+        return self._picture(module_dots_png, figure5_png, setting_curve_png)
+
+    def __repr__(self) -> str:
+        return f"AblationBoard({about_runs(self.table)}; {self.view.value} by {self.y.value})"
+
+    def _picture(self, of_modules, of_three, of_setting):
+        if self.view.value == MODULES:
+            return of_modules(self.table, self.y.value)
+        if self.view.value == THREE:
+            return of_three(self.table, self.y.value)
+        return of_setting(self.table, self.view.value, self.y.value)
+
+    def _show(self, _=None) -> None:
+        redraw(self.plot, self.figure())
+        self.numbers.value = self.frame().to_html(index=False, border=0)
+        for trace in self.plot.data:
+            if trace.customdata is not None:
+                trace.on_click(self._clicked)
+
+    def _clicked(self, trace, points, _) -> None:
+        if points.point_inds:
+            self.open_run(int(trace.customdata[points.point_inds[0]]))
+
+
+def run_words(run: pd.Series) -> str:
+    """A run in a sentence of HTML: its name and the settings that the paper names."""
+    shown = ("weight", "rank", "relabel", "gamma", "beta", "rank_margin", "relabel_margin", "noise")
+    settings = ", ".join(f"{name} {run[name]}" for name in shown if name in run and pd.notna(run[name]))
+    return f"<b>{run['run']}</b>: {settings}"

@@ -1,0 +1,100 @@
+"""Pictures and tables of many runs: which mean, which spread, which run behind a mark."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from scn_fastai.errors import DataError
+from scn_fastai.plots.ablation import (
+    figure5,
+    module_dots,
+    module_points,
+    module_table,
+    modules_of,
+    points_of,
+    setting_curve,
+    setting_table,
+    varied,
+)
+from scn_fastai.plots.static_ablation import figure5_png, module_dots_png, setting_curve_png
+
+
+def table():
+    """Plain, and the paper's recipe with three values of gamma and two of beta; two seeds each."""
+    rows = []
+    for seed in (0, 1):
+        rows.append({"recipe": "plain", "weight": False, "rank": False, "relabel": False, "gamma": 0.5, "beta": 0.7,
+                     "accuracy_last": 0.6 + 0.02 * seed})  # fmt: skip
+        for gamma in (0.8, 0.2, 0.5):
+            name = "paper" if gamma == 0.5 else f"paper:gamma={gamma}"
+            rows.append({"recipe": name, "weight": True, "rank": True, "relabel": True, "gamma": gamma, "beta": 0.7,
+                         "accuracy_last": gamma + 0.1 * seed})  # fmt: skip
+        rows.append({"recipe": "paper:beta=0.9", "weight": True, "rank": True, "relabel": True, "gamma": 0.5,
+                     "beta": 0.9, "accuracy_last": 0.9})  # fmt: skip
+        for row in rows:
+            row.setdefault("seed", seed)
+            row.setdefault("rank_margin", 0.15)
+            row.setdefault("relabel_margin", 0.2)
+    return pd.DataFrame(rows)
+
+
+def test_a_setting_orders_its_family():
+    runs = table()
+    points = points_of(runs, "gamma")["paper"]
+    assert [p.x for p in points] == [0.2, 0.5, 0.8]
+    assert points[0].mean == pytest.approx(0.25) and points[0].sd == pytest.approx(0.1 / np.sqrt(2))
+    assert all(runs["gamma"][row] == 0.2 for row in points[0].rows)
+    assert list(varied(runs, "gamma")) == ["paper"] and [p.x for p in varied(runs, "beta")["paper"]] == [0.7, 0.9]
+
+
+def test_noise_levels_are_families_of_their_own():
+    runs = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
+    assert set(varied(runs, "gamma")) == {"paper, labels as they are", "paper, 30% wrong labels"}
+
+
+def test_a_mark_knows_its_run():
+    runs, figure = table(), setting_curve(table(), "gamma")
+    marks = next(trace for trace in figure.data if trace.mode == "markers")
+    rows = list(marks.customdata)
+    assert list(marks.x) == runs["gamma"][rows].tolist() and np.allclose(marks.y, runs["accuracy_last"][rows])
+    line = next(trace for trace in figure.data if trace.mode == "lines")
+    assert list(line.x) == [0.2, 0.5, 0.8] and np.allclose(line.y, [0.25, 0.55, 0.85])
+    assert np.allclose(line.error_y.array, 0.1 / np.sqrt(2), atol=1e-5)
+
+
+def test_table_5_has_a_row_for_each_set_of_modules():
+    assert set(modules_of(table())) == {"none", "weight + rank + relabel"}
+    rows = module_table(table().query("recipe in ('plain', 'paper')")).to_dict("records")
+    assert [list(row.values()) for row in rows] == [["×"] * 3 + [2, "61.0 ± 1.4 %"], ["✓"] * 3 + [2, "55.0 ± 7.1 %"]]
+    assert [p.x for p in module_points(table())] == ["none", "weight + rank + relabel"]
+    figure = module_dots(table().query("recipe in ('plain', 'paper')"))
+    assert "61.0 ± 1.4 %" in [text for trace in figure.data for text in trace.text or ()]
+
+
+def test_table_6_has_a_row_for_each_value():
+    rows = setting_table(table(), "gamma")
+    assert rows["gamma"].tolist() == [0.2, 0.5, 0.8]
+    assert rows["paper"].tolist()[0] == "25.0 ± 7.1 %" and rows["plain"].tolist() == ["–", "61.0 ± 1.4 %", "–"]
+
+
+def test_figure_5_says_what_was_not_varied():
+    words = [note.text for note in figure5(table()).layout.annotations]
+    assert words.count("not varied") == 2
+    still = table().query("recipe == 'plain'")
+    assert "needs runs" in figure5(still).layout.annotations[0].text
+
+
+@pytest.mark.parametrize("make", [module_dots_png, setting_curve_png, figure5_png])
+def test_twins_are_pictures(make):
+    assert Image.open(io.BytesIO(make(table()))).size[0] >= 640
+
+
+def test_missing_columns_and_figures_are_said():
+    with pytest.raises(DataError, match="no column 'delta'"):
+        setting_curve(table(), "delta")
+    nothing = table().assign(accuracy_last=None)
+    assert "No run" in module_dots(nothing).layout.annotations[0].text
+    assert Image.open(io.BytesIO(setting_curve_png(nothing))).size[0] >= 640

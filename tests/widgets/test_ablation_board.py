@@ -1,0 +1,75 @@
+"""AblationBoard driven from Python: what is shown, and which run a mark opens."""
+
+import base64
+
+import pytest
+from made_runs import make_run
+
+from scn_fastai.errors import RunError
+from scn_fastai.training.runs_in import runs_in
+from scn_fastai.widgets.ablation_board import AblationBoard
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four finished runs: plain and paper with two seeds each."""
+    import json
+
+    for recipe, on in (("plain", False), ("paper", True)):
+        for seed in (0, 1):
+            run = make_run(tmp_path / f"{recipe}-{seed}", n=12)
+            run.folder = tmp_path / f"{recipe}-{seed}"
+            run.settings |= {"recipe": recipe, "train": {"seed": seed}}
+            margins = {"gamma": 0.5, "beta": 0.7, "rank_margin": 0.15, "relabel_margin": 0.2}
+            run.settings["scn"] = {"weight": on, "rank": on, "relabel": on, **margins}
+            run.save({})
+            figures = {"accuracy_last": 0.5 + 0.1 * on + 0.02 * seed, "accuracy_best": 0.7}
+            (run.folder / "summary.json").write_text(json.dumps(figures))
+    return tmp_path
+
+
+def test_a_folder_becomes_a_board(folder):
+    board = AblationBoard(folder)
+    assert repr(board) == "AblationBoard(4 runs, 2 recipes, 2 seeds; modules by accuracy_last)"
+    assert "51.0 ± 1.4 %" in board.numbers.value and "61.0 ± 1.4 %" in board.numbers.value
+
+
+def test_controls_change_picture_and_table(folder):
+    board = AblationBoard(folder)
+    board.y.value = "accuracy_best"
+    assert "best epoch" in board.plot.layout.xaxis.title.text and "70.0" in board.numbers.value
+    board.view.value = "gamma"
+    assert "gamma" in board.plot.layout.xaxis.title.text and list(board.frame().columns)[0] == "gamma"
+    board.view.value = "figure5"
+    assert "needs runs" in board.plot.layout.annotations[0].text
+
+
+def test_a_mark_opens_its_run(folder):
+    board = AblationBoard(folder)
+    trace = next(t for t in board.plot.data if t.customdata is not None)
+
+    class Points:
+        point_inds = [1]
+
+    board._clicked(trace, Points, None)
+    assert board.chosen == trace.customdata[1]
+    assert board.table["run"][board.chosen] in board.words.value
+    assert any("validation" in (t.name or "") for t in board.run_plot.data)
+    with pytest.raises(RunError, match="no run 9"):
+        board.open_run(9)
+
+
+def test_a_table_without_folders_still_shows_figures(folder):
+    board = AblationBoard(runs_in(folder).assign(folder="gone"))
+    board.open_run(0)
+    assert "Only its figures" in board.words.value
+
+
+def test_a_page_without_a_kernel_shows_a_picture(folder):
+    data = AblationBoard(folder)._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+def test_no_runs_are_said(tmp_path):
+    with pytest.raises(RunError, match="no finished run"):
+        AblationBoard(tmp_path)
