@@ -10,14 +10,9 @@ from fastai.learner import Callback, Metric
 from scn_fastai.core import (
     combine_losses,
     group_means,
-    grown_budget,
-    knows_enough,
     low_importance,
-    most_doubted,
     rank_regularization,
-    relabel,
     relative_importance,
-    spare_ineligible,
     weighted_logits,
 )
 from scn_fastai.errors import RunError, SCNError, SettingsError
@@ -27,6 +22,7 @@ from scn_fastai.training.indices import batch_index, check_loader, forget_order,
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.measures import label_accuracy
 from scn_fastai.training.optimizer import release_head, train_head
+from scn_fastai.training.rule import may_relabel, may_weight, relabel_all, relabel_batch
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
 
@@ -160,7 +156,7 @@ class SCNCallback(Callback):
     def before_train(self) -> None:
         """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
         self._position = 0
-        self._weighs = self._may_weight()
+        self._weighs = may_weight(*self._time())
         if not self._watching:
             return
         if self.saved is not None:
@@ -170,7 +166,7 @@ class SCNCallback(Callback):
         device = self.ledger.current.device
         self.history.begin_epoch(device)
         self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
-        self._relabels = self._may_relabel()
+        self._relabels = may_relabel(*self._time())
 
     def before_batch(self) -> None:
         """Replace the labels of a training batch by the ledger's."""
@@ -229,9 +225,9 @@ class SCNCallback(Callback):
             return
         self._check_epoch()
         if self.settings.evidence == "averaged":
-            self._relabels = self._may_relabel()
+            self._relabels = may_relabel(*self._time())
             if self._relabels:
-                self._relabel_all()
+                relabel_all(self.settings, self.ledger, self.history)
         trained_on = self.ledger.before_epoch()
         relabeled = self.ledger.flush(self.history.epoch)
         now = self.history.now_logits, ~self.history.now_alpha.isnan()
@@ -245,6 +241,7 @@ class SCNCallback(Callback):
             train_accuracy_given=label_accuracy(*now, self.ledger.given),
             train_accuracy_current=label_accuracy(*now, trained_on),
             **({} if self._head.margin is None else {"rank_margin": self._head.margin.item()}),
+            **({"proposed": len(self.ledger.proposals)} if self.settings.relabel == "propose" else {}),
         )
         self._ended = True
 
@@ -280,43 +277,11 @@ class SCNCallback(Callback):
         if s.evidence == "averaged":
             self.history.average(index, probs, s.evidence_decay)
         elif self._relabels:
-            reference = self.ledger.given if s.reference == "original" else self.ledger.current
-            eligible = low if s.scope == "low" else torch.ones_like(low)
-            change = relabel(probs, reference[index], eligible, s.relabel_margin)
-            self.ledger.record(index, spare_ineligible(change, self.ledger.current[index], eligible), alpha, low)
+            relabel_batch(s, self.ledger, index, probs, alpha, low)
 
-    def _relabel_all(self) -> None:
-        s, history, ledger = self.settings, self.history, self.ledger
-        reference = ledger.given if s.reference == "original" else ledger.current
-        eligible = history.evidence_count > 0
-        eligible = eligible & history.now_low if s.scope == "low" else eligible
-        change = relabel(history.evidence, reference, eligible, s.relabel_margin)
-        if s.budget is not None:
-            budget = grown_budget(s.budget, history.count("relabeling"), s.budget_ramp)
-            change = most_doubted(change, reference, budget)
-        everyone = torch.arange(len(reference), device=reference.device)
-        change = spare_ineligible(change, ledger.current, eligible)
-        ledger.record(everyone, change, history.now_alpha, history.now_low)
-
-    def _may_relabel(self) -> bool:
-        """Whether this epoch relabels: switched on, an epoch of indices has agreed before, and it is time."""
-        s, history = self.settings, self.history
-        if not s.relabel or history.epoch == 0:
-            return False
-        if s.relabel_from == "settled":
-            if history.last("relabeling", False):
-                return True
-            return knows_enough(self.learn.epoch, self.learn.n_epoch, history.settled_share(), s.settled)
-        return history.epoch >= s.relabel_from
-
-    def _may_weight(self) -> bool:
-        """Whether weighting and rank loss act in this epoch; by the rule, if the network knew enough after the last."""
-        s, history = self.settings, self.history
-        if s.weight_from != "settled":
-            return history.epoch >= s.weight_from
-        if history.last("weighting", False):
-            return True
-        return knows_enough(self.learn.epoch - 1, self.learn.n_epoch, history.last("settled", 0.0), s.settled)
+    def _time(self) -> tuple:
+        """What the rules that begin by themselves look at."""
+        return self.settings, self.history, self.learn.epoch, self.learn.n_epoch
 
     # -- checks ------------------------------------------------------------------------------------------------
 
@@ -364,7 +329,8 @@ class SCNCallback(Callback):
     # -- the epoch table ---------------------------------------------------------------------------------------
 
     def _add_columns(self) -> None:
-        for name in ("rank", "alpha_high", "alpha_low", "changed"):
+        proposed = ["proposed"] if self.settings.relabel == "propose" else []
+        for name in ("rank", "alpha_high", "alpha_low", "changed", *proposed):
             self.learn.metrics.append(_Column(self, name))
 
     def _drop_columns(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scn_fastai.core.relabeling import Relabel
 from scn_fastai.errors import DataError
+from scn_fastai.training.proposals import Proposals
 
 COLUMNS = {
     "epoch": "int64",
@@ -33,6 +34,7 @@ class LabelLedger:
 
     Changes made by a rule are collected on the device during an epoch and become rows in `flush`, so
     that no batch waits for the host. What a person decided is not overruled by a rule afterwards.
+    What a rule only proposes (`propose`) changes no label; ``proposals`` shows what waits for a person's decision.
 
     Args:
         given: int64 labels ``[N]``, in the order of the training set.
@@ -63,6 +65,7 @@ class LabelLedger:
             )
         self.current = self.given.clone()
         self._rows = _empty()
+        self._proposals = Proposals(len(self.given))
         self._epoch = 0  # the last one that was flushed: a person's decision after it belongs to it
         self._start_buffers()
 
@@ -81,6 +84,7 @@ class LabelLedger:
         if self.current.device != torch.device(device):
             for name in ("given", "current", "_held", "_p_max", "_p_given", "_alpha", "_low", "_before"):
                 setattr(self, name, getattr(self, name).to(device))
+            self._proposals.to(device)
         return self
 
     def labels(self, index: Tensor, drawn: Tensor) -> Tensor:
@@ -104,8 +108,21 @@ class LabelLedger:
         self._alpha[index] = alpha.float()
         self._low[index] = low
 
+    def propose(self, index: Tensor, change: Relabel, alpha: Tensor, low: Tensor) -> None:
+        """Keep what a rule proposes for the samples ``index``, for a person to decide; no host synchronisation.
+
+        The arguments are those of `record`, but no label changes. A rule that no longer holds takes its proposal back.
+        """
+        no_word = ~change.mask & (change.label == self.current[index])  # it leaves the label as it is
+        self._proposals.add(index, change._replace(label=change.label.masked_fill(no_word, -1)), alpha, low)
+
+    def proposed(self, index: Tensor) -> Tensor:
+        """Label that is proposed for each of the samples ``index`` so far; -1 where none is."""
+        return self._proposals.label(index)
+
     def rollback(self) -> None:
-        """Take back what the running epoch changed and did not finish."""
+        """Take back what the running epoch changed or proposed and did not finish."""
+        self._proposals.rollback()
         self.current = self._before.clone()
         self._start_buffers(keep_held=True)
 
@@ -114,7 +131,11 @@ class LabelLedger:
         return self._before
 
     def flush(self, epoch: int) -> int:
-        """Write this epoch's changes as rows, and return how many: the one transfer to the host an epoch."""
+        """Write this epoch's changes as rows, and return how many: the one transfer to the host an epoch.
+
+        What the epoch proposed can be read from now on.
+        """
+        self._proposals.flush(epoch, self.current, self._held)
         changed = (self.current != self._before).nonzero().squeeze(1)
         picked = [t[changed].cpu().numpy() for t in (self._before, self.current, self._p_max, self._p_given)]
         rows = dict(zip(("old", "new", "p_max", "p_given"), picked, strict=True))
@@ -173,6 +194,24 @@ class LabelLedger:
         rows.insert(5, "new_label", names[rows["new"].to_numpy()])
         return rows
 
+    @property
+    def held(self) -> np.ndarray:
+        """Whether a person decided on each sample, so that no rule changes it, bool ``[N]``."""
+        return self._held.cpu().numpy().copy()
+
+    @property
+    def proposals(self) -> pd.DataFrame:
+        """What waits for a person: sample, epoch, label, label_name, p_max, p_given, alpha, low.
+
+        A row for each sample for which the rule's newest word is not its current label, unless a person decided.
+        """
+        rows = self.proposal_rows()
+        sample = rows["sample"].to_numpy()
+        open_ = (rows["label"].to_numpy() != self.current.cpu().numpy()[sample]) & ~self.held[sample]
+        rows = rows[open_].reset_index(drop=True)
+        rows.insert(3, "label_name", np.array(self.classes, dtype=object)[rows["label"].to_numpy()])
+        return rows
+
     def export(self, path: str | Path, samples: pd.DataFrame | None = None) -> Path:
         """Write the cured labels as a CSV with the columns path, label, given: the form the CSV reader takes.
 
@@ -208,7 +247,9 @@ class LabelLedger:
             "current": self._before.cpu().clone(),
             "held": self._held.cpu().clone(),
             "epoch": torch.tensor(self._epoch),
-        } | {name: _tensor(value) for name, value in tensors.items()}
+            **{name: _tensor(value) for name, value in tensors.items()},
+            **self._proposals.state(),
+        }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state in place.
@@ -231,13 +272,19 @@ class LabelLedger:
         self.current = state["current"].to(device).clone()
         self._start_buffers()
         self._held = state["held"].to(device).clone()
+        self._proposals.load_state(state)
 
     def rows(self) -> pd.DataFrame:
         """The record as it is stored: COLUMNS, label codes, nothing added."""
         return self._rows.copy()
 
-    def replay(self, rows: pd.DataFrame, epoch: int | None = None) -> None:
-        """Rebuild current labels and held samples from a stored record; ``epoch`` is the last whole one."""
+    def proposal_rows(self) -> pd.DataFrame:
+        """All proposals as they are stored, those that a person decided among them: sample, epoch, label, evidence."""
+        return self._proposals.table()
+
+    def replay(self, rows: pd.DataFrame, epoch: int | None = None, proposals: pd.DataFrame | None = None) -> None:
+        """Rebuild labels, held samples and proposals from stored records; ``epoch`` is the last whole one."""
+        self._proposals.take_over(_empty() if proposals is None else proposals)
         self._rows = rows[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
         self._epoch = self._last_row() if epoch is None else epoch
         last = self._rows.drop_duplicates("sample", keep="last")

@@ -20,14 +20,12 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from scn_fastai.errors import RunError
+from scn_fastai.training.folders import finish_swap, old_folder, replace_file, swap
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
 
 FORMAT = 1
 MUST_HAVE = ("settings.json", "samples.parquet", "ledger.parquet", "history/epochs.parquet", "model.safetensors")
-# What a save replaces; everything else in the folder is the user's. A summary tells of the epochs before it was made.
-OURS = {"settings.json", "samples.parquet", "ledger.parquet", "history", "model.safetensors"}
-OURS |= {"model_before.safetensors", "resume", "summary.json"}
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, safetensors.SafetensorError)
 UNWRITABLE = (OSError, RuntimeError, safetensors.SafetensorError)  # torch and safetensors wrap a full disk
 
@@ -36,10 +34,11 @@ class Run:
     """A training as a folder: everything that plots, reports and predictions need, and what a resume needs.
 
     ``samples.parquet`` (the samples table), ``ledger.parquet`` (given and current labels are rebuilt from the
-    table and the changes), ``history/`` (a row per epoch, and per epoch a file with alpha, logits and group),
-    ``settings.json`` (SCN settings, classes, library versions and what the maker adds), ``model.safetensors``
-    (weights now), ``model_before.safetensors`` (weights when relabeling began) and ``resume/`` (optimizer and
-    random generators: tensors only). Nothing in it is a pickle that could run code.
+    table and the changes), ``proposals.parquet`` (if there are changes that a person is to decide), ``history/`` (a
+    row per epoch, and per epoch a file with alpha, logits and group), ``settings.json`` (SCN settings, classes,
+    library versions and what the maker adds), ``model.safetensors`` (weights now), ``model_before.safetensors``
+    (weights when relabeling began) and ``resume/`` (optimizer and random generators: tensors only). Nothing in it is
+    a pickle that could run code.
 
     It is written at the end of every epoch to a folder beside, which then takes the place of the old one: an
     interrupt or a full disk costs the running epoch, nothing more.
@@ -97,7 +96,7 @@ class Run:
             RunError: the folder does not exist, is half written, or was made by a newer version.
         """
         folder = Path(folder)
-        if not folder.exists() and _old(folder).exists():
+        if not folder.exists() and old_folder(folder).exists():
             time.sleep(0.2)  # a training at work is between its two renames for an instant; a killed one for good
             finish_swap(folder)
         if not folder.is_dir():
@@ -126,7 +125,9 @@ class Run:
         given = [codes[name] for name in run.train_samples["label"]]
         run.ledger = LabelLedger(given, run.classes)
         rows = pd.read_parquet(folder / "history" / "epochs.parquet").to_dict("records")
-        run.ledger.replay(pd.read_parquet(folder / "ledger.parquet"), epoch=len(rows) - 1)
+        proposals = folder / "proposals.parquet"
+        proposed = pd.read_parquet(proposals) if proposals.exists() else None
+        run.ledger.replay(pd.read_parquet(folder / "ledger.parquet"), len(rows) - 1, proposed)
         arrays = [safetensors.numpy.load_file(folder / _epoch_file(epoch)) for epoch in range(len(rows))]
         run.history = SCNHistory.restore(rows, arrays, len(given), len(run.classes))
         evidence = folder / "history" / "evidence.safetensors"
@@ -171,21 +172,45 @@ class Run:
             shutil.rmtree(new, ignore_errors=True)
             (new / "history").mkdir(parents=True)
             self._write(new, weights, resume)
-            _swap(new, place)
+            swap(new, place)
         except UNWRITABLE as error:
             shutil.rmtree(new, ignore_errors=True)
-            what = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise RunError(
-                f"The run could not be saved to {self.folder} ({what}): make room or choose another "
+                f"The run could not be saved to {self.folder} ({_reason(error)}): make room or choose another "
                 "folder; the epochs saved before are still there."
             ) from error
         self._on_disk = True
+
+    def save_labels(self) -> Path:
+        """Write ``ledger.parquet`` alone: what persons decided since the last epoch. A resumed training reads it.
+
+        Raises:
+            RunError: the folder holds no run, holds other changes than this ledger began with (its training went on
+                elsewhere), or cannot be written; then it is as it was.
+        """
+        path = self.folder / "ledger.parquet"
+        stored = Run.load(self.folder).ledger.rows()
+        rows = self.ledger.rows()
+        if not rows.head(len(stored)).equals(stored):
+            raise RunError(
+                f"{self.folder.name} holds changes that this ledger does not know, so nothing was written: its "
+                "training went on, or somebody else decided; load the run anew and decide there."
+            )
+        try:
+            replace_file(path, rows.to_parquet)
+        except UNWRITABLE as error:
+            raise RunError(
+                f"The labels could not be saved to {path} ({_reason(error)}); the file there is as it was."
+            ) from error
+        return path
 
     def _write(self, new: Path, weights: dict[str, Tensor], resume: dict | None) -> None:
         history = self.history
         if not self._take_over("samples.parquet", new):
             self.samples.to_parquet(new / "samples.parquet")
         self.ledger.rows().to_parquet(new / "ledger.parquet")
+        if len(proposals := self.ledger.proposal_rows()):
+            proposals.to_parquet(new / "proposals.parquet")
         history.frame().to_parquet(new / "history" / "epochs.parquet")
         for epoch in range(history.epoch):
             if epoch == history.epoch - 1 or not self._take_over(_epoch_file(epoch), new):
@@ -353,37 +378,10 @@ def _epoch_file(epoch: int) -> str:
     return f"history/epoch_{epoch:04d}.safetensors"
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
 def _damaged(folder: Path, error: Exception) -> RunError:
     what = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunError(f"{folder} cannot be read ({what}): a file in it is damaged; use another copy.")
-
-
-def _old(folder: Path) -> Path:
-    folder = folder.resolve()
-    return folder.with_name(f".{folder.name}.old")
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put the new folder in the place of the old one; a kill anywhere in it is mended by `finish_swap`."""
-    if folder.exists():
-        os.rename(folder, _old(folder))
-    try:
-        os.rename(new, folder)
-    except OSError:
-        finish_swap(folder)
-        raise
-    finish_swap(folder)
-
-
-def finish_swap(folder: Path) -> None:
-    """Take the old folder back if the new one did not come; else move the user's files over and remove it."""
-    folder, old = folder.resolve(), _old(folder)
-    if not old.is_dir():
-        return
-    if not folder.exists():
-        os.rename(old, folder)
-        return
-    for path in old.iterdir():
-        if path.name not in OURS and not (folder / path.name).exists():
-            os.rename(path, folder / path.name)
-    shutil.rmtree(old, ignore_errors=True)

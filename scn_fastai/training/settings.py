@@ -25,6 +25,9 @@ class SCNSettings:
     The very first epoch never relabels: in it the samples' indices are checked. ``weight_from`` says the same of
     weighting and rank loss; before that epoch the network trains as an ordinary one.
 
+    ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
+    (``ledger.proposals``), and a person decides. The next epoch trains on what was decided.
+
     >>> SCNSettings().change(beta=0.8).beta
     0.8
     """
@@ -33,7 +36,7 @@ class SCNSettings:
     relative: bool = True  # weight by alpha / mean alpha of the batch; False: by alpha itself (paper)
     weight_from: int | str = "settled"  # when weighting and rank loss begin; the paper: at once
     rank: bool = True  # add the rank regularization loss (Eq. 3)
-    relabel: bool = True  # change labels (Eq. 5)
+    relabel: bool | str = True  # change labels (Eq. 5); 'propose': leave the changes to a person
     beta: float = 0.7  # share of the high-importance group
     rank_margin: float = 0.15  # delta1
     learn_margin: bool = False  # delta1 is a parameter that starts at rank_margin
@@ -55,6 +58,8 @@ class SCNSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        if self.relabel not in (True, False, "propose"):
+            raise SettingsError(f"relabel is {self.relabel!r}, but it must be True, False or 'propose'.")
         check_beta(self.beta)
         check_margin(self.rank_margin, "rank margin (delta1)")
         check_margin(self.relabel_margin, "relabel margin (delta2)")

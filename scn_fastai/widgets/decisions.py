@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scn_fastai.errors import DataError
-from scn_fastai.plots.style import counted
+from scn_fastai.plots.style import as_names, counted
 from scn_fastai.training.ledger import LabelLedger
 
 ACTIONS = ("accept", "reject", "choose")
@@ -81,6 +81,16 @@ class Decisions:
         self._stand({sample: earlier for sample, earlier in step.items() if earlier is not None})
         self._note(step, "undo")
         return list(step)
+
+    def recall(self, decided: Mapping[int, tuple[str, int]]) -> list[int]:
+        """Take up what a person decided earlier and the ledger holds: sample -> (action, class before it).
+
+        From now on it stands here, so that it can be changed and taken back; nothing is written.
+        """
+        for sample, (action, before) in decided.items():
+            self.standing[sample] = Standing(action, int(self.current[sample]), before, before, False)
+            self._steps.append({sample: None})
+        return list(decided)
 
     # -- reading --------------------------------------------------------------------------------------------
 
@@ -193,3 +203,41 @@ def checked_samples(samples: int | Sequence[int], count: int) -> list[int]:
         last = f"0 to {count - 1:,}" if count else "none"
         raise DataError(f"There is no sample {outside[0]}: the grid has {counted(count, 'face')} ({last}).")
     return list(dict.fromkeys(values.tolist()))
+
+
+def known_classes(classes: Sequence[str] | None, ledger: LabelLedger | None) -> list[str] | None:
+    """The class names, or the ledger's.
+
+    Raises:
+        DataError: they are one text, or not those of the ledger.
+    """
+    if isinstance(classes, str):
+        raise DataError(f"Classes are a list of names, got the text {classes!r}.")
+    own = None if classes is None else [str(name) for name in classes]
+    if ledger is not None and own not in (None, ledger.classes):
+        raise DataError(f"The classes are not those of the ledger, which has: {', '.join(ledger.classes)}.")
+    return own if ledger is None else ledger.classes
+
+
+def class_codes(values: Sequence[int | str | None] | None, classes: list[str] | None, what: str) -> np.ndarray | None:
+    """Classes by name or by code as codes ``[N]``, -1 where there is none (None, '', NaN).
+
+    Raises:
+        DataError: there is no such class.
+
+    >>> class_codes(["glad", "", "sad"], ["sad", "glad"], "proposals").tolist()
+    [1, -1, 0]
+    """
+    if values is None:
+        return None
+    if classes is None:
+        raise DataError(f"Say which classes there are: {what} need `classes`, or a ledger.")
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        as_names(array[array >= 0], classes)  # looks whether there are such classes
+        return np.where(array < 0, -1, array).astype(np.int64)
+    codes = {name: code for code, name in enumerate(classes)} | {"": -1, None: -1}
+    unknown = next((value for value in values if value == value and value not in codes), None)
+    if unknown is not None:
+        raise DataError(f"{unknown!r} in {what} is not one of the classes: {', '.join(classes)}.")
+    return np.array([codes.get(value, -1) if value == value else -1 for value in values], dtype=np.int64)

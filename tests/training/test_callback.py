@@ -440,8 +440,9 @@ class Ops(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("changes", [{"preset": "default"}, {"preset": "paper"}, {"preset": "released"},
-                                     {"preset": "default", "learn_margin": True, "scope": "low"}],
-                         ids=["default", "paper", "released", "margin"])  # fmt: skip
+                                     {"preset": "default", "learn_margin": True, "scope": "low"},
+                                     {"preset": "paper", "relabel": "propose"}],
+                         ids=["default", "paper", "released", "margin", "propose"])  # fmt: skip
 def test_no_batch_makes_the_host_wait(changes, blobs, blob_learner, monkeypatch):
     per_batch = {"before_batch", "after_pred", "after_loss", "after_batch"}
     found, call = [], SCNCallback.__call__
