@@ -35,11 +35,10 @@ format: $(STAMP)  ## let ruff repair and format what it can
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
 
-pytest: $(STAMP)  ## tests and the examples in the docstrings (ARGS="-m 'not slow'")
-	@$(BIN)/python -m pytest $(ARGS)
+pytest: $(STAMP)  ## tests without a browser, and the examples in the docstrings (ARGS="-m 'not slow'")
+	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
 
 app: $(STAMP)  ## serve the notebooks as an app, code hidden (Voila)
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -q -c constraints.txt -e ".[app]"
 	@$(BIN)/voila nbs $(ARGS)
 
 nbs: $(STAMP)  ## run every notebook and compare with its stored outputs

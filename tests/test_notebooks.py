@@ -7,16 +7,19 @@ that was stored without having been run, or that is told to be left out; these r
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 
 LARGEST = 2_000_000  # bytes
 LONGEST_DEF = 3  # lines
+LONGEST_SOLUTION = 10  # lines of a function that a student writes
 COMPARED_SHARE = 0.70
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/[\w.-]+")
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -48,8 +51,9 @@ def thick(cell):
         if isinstance(node, ast.ClassDef):
             found.append(f"defines class {node.name}, which belongs in the package")
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.end_lineno - node.lineno + 1 > LONGEST_DEF:
-                found.append(f"defines {node.name} in more than {LONGEST_DEF} lines, not in the package")
+            most = LONGEST_SOLUTION if "solution" in marks(cell) else LONGEST_DEF
+            if node.end_lineno - node.lineno + 1 > most:
+                found.append(f"defines {node.name} in more than {most} lines, not in the package")
     return found
 
 
@@ -168,3 +172,71 @@ def test_marks_are_those_that_nbval_reads():
 
     assert {"NBVAL_IGNORE_OUTPUT", "PYTEST_VALIDATE_IGNORE_OUTPUT", "NBVAL_SKIP"} <= set(comment_markers)
     assert IGNORE | SKIP | RAISES <= set(metadata_tags)
+
+
+# ---- notebooks that teach ----
+
+EXERCISE = re.compile(r"\*\*Exercise (\d+)\.(\d+)\*\* \((easy|medium|hard), \d+ min\)")
+HEADER = ("**What you will see.**", "**What you need.**", "CPU", "GPU")
+NUMBERED = [path for path in NOTEBOOKS if path.stem[:2].isdigit()]
+
+
+def lesson_faults(name, cells):
+    """What a notebook lacks that a student would miss: sentences, none if it is in order."""
+    prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    number = int(name[:2])
+    found = [f"does not say {words!r} in its first cell" for words in HEADER if words not in prose[0]]
+    if not prose[0].startswith(f"# {name[:2]} "):
+        found.append("does not begin with its number and title")
+    if "*Predict" not in "".join(prose):
+        found.append("asks nobody to predict")
+    if not re.search(r"\*\*What .*(does|do) not", "".join(prose)):
+        found.append("does not say what this does not do")
+    asked = [EXERCISE.match(text) for text in prose if text.startswith("**Exercise")]
+    if None in asked or not 3 <= len(asked) <= 5:
+        found.append(f"has {len(asked)} exercises in order, 3 to 5 are asked for")
+    elif [tuple(map(int, e.groups()[:2])) for e in asked] != [(number, i + 1) for i in range(len(asked))]:
+        found.append("does not number its exercises in order")
+    solved = [c for c in cells if c["cell_type"] == "code" and "solution" in c["metadata"].get("tags", [])]
+    if len(solved) < len(asked):
+        found.append("has an exercise without a solution")
+    if not any("checkpoint(" in "".join(c["source"]) for c in cells if c["cell_type"] == "code"):
+        found.append("has no checkpoint")
+    return found
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
+def test_a_lesson_has_all_its_parts(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    found = lesson_faults(path.stem, cells)
+    assert not found, "\n".join(f"{path.name} {fault}" for fault in found)
+
+
+def test_an_incomplete_lesson_is_found():
+    prose = "# 07 A title\n**What you will see.** x **What you need.** 1 minute on a CPU"
+    cells = [{"cell_type": "markdown", "source": prose, "metadata": {}}]
+    cells += [{"cell_type": "markdown", "source": "**Exercise 7.2** (easy, 5 min) x", "metadata": {}}] * 3
+    words = " ".join(lesson_faults("07_x", cells))
+    for part in ("GPU", "predict", "not do", "in order", "without a solution", "no checkpoint"):
+        assert part in words
+
+
+def test_lessons_are_numbered_without_a_gap():
+    assert [int(path.stem[:2]) for path in NUMBERED] == list(range(len(NUMBERED)))
+
+
+def test_student_copies_and_the_instructors_page_are_up_to_date():
+    tool = [sys.executable, str(ROOT / "tools" / "make_exercises.py"), "--check"]
+    out = subprocess.run(tool, capture_output=True, text=True)
+    assert out.returncode == 0, out.stdout + out.stderr + "run `make exercises`"
+
+
+def test_a_student_copy_has_no_solution_and_no_output():
+    for path in (ROOT / "nbs" / "exercises").glob("*.ipynb"):
+        source = json.loads((ROOT / "nbs" / path.name).read_text(encoding="utf-8"))["cells"]
+        copy = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert not any(cell.get("outputs") for cell in copy)
+        for mine, theirs in zip(source, copy, strict=True):
+            if "solution" in mine["metadata"].get("tags", []):
+                answer = "".join(mine["source"]).split("# solution")[-1].strip()
+                assert answer not in "".join(theirs["source"]) and "Write your code here" in "".join(theirs["source"])

@@ -1,6 +1,8 @@
 """Make the run that the notebooks open, data/runs/scn: small, in open formats, without what only a resume needs.
 
-    python tools/make_shipped_runs.py                 (about 1 minute)
+    python tools/make_shipped_runs.py                          (about 1 minute)
+    python tools/make_shipped_runs.py --epochs-of runs/a ...   settings, summaries and epochs of many runs, to
+                                                               data/runs/ablation
 
 SCN's default recipe trains the small network on 3,200 rendered faces with 30 % human-like wrong labels, on a CPU in
 float32 with one thread, so that the same libraries give the same run again. Stored are the weights in half precision
@@ -19,6 +21,7 @@ import torch
 
 from scn_fastai.data.source import Source
 from scn_fastai.training.fit import TrainSettings, train_faces
+from scn_fastai.training.runs_in import runs_in
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 5_000_000  # bytes
@@ -48,11 +51,28 @@ def strip(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
+def copy_epochs(folders: list[Path], out: Path) -> int:
+    """Of every finished run below some folders what no sample is needed for; how many."""
+    shutil.rmtree(out, ignore_errors=True)
+    found = [Path(row) for folder in folders for row in runs_in(folder)["folder"]]
+    for run in found:
+        target = out / run.parent.name / run.name
+        (target / "history").mkdir(parents=True)
+        for name in ("settings.json", "summary.json", "history/epochs.parquet"):
+            shutil.copyfile(run / name, target / name)
+    return len(found)
+
+
 def main() -> int:
     """Make it; 1 if it is too large."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "runs" / "scn")
-    folder = parser.parse_args().out
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "runs")
+    parser.add_argument("--epochs-of", type=Path, nargs="+", help="folders that `scn compare --out` wrote")
+    options = parser.parse_args()
+    if options.epochs_of:
+        print(copy_epochs(options.epochs_of, options.out / "ablation"), "runs")
+        return 0
+    folder = options.out / "scn"
     torch.set_num_threads(1)
     summary = make(folder)
     strip(folder)

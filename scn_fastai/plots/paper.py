@@ -14,7 +14,13 @@ NO_SCORE = "No face has a score, so they cannot be put in order."
 
 
 def certain_to_uncertain_grid(
-    images: np.ndarray, labels, doubt, classes: Sequence[str] | None = None, columns: int = 7, title: str = ""
+    images: np.ndarray,
+    labels,
+    doubt,
+    classes: Sequence[str] | None = None,
+    columns: int = 7,
+    scale: float | None = None,
+    title: str = "",
 ) -> Grid:
     """The grid that `certain_to_uncertain` draws."""
     names, doubt = np.array(as_names(labels, classes), dtype=object), np.asarray(doubt, dtype=float)
@@ -25,16 +31,22 @@ def certain_to_uncertain_grid(
         own = np.flatnonzero((names == name) & np.isfinite(doubt))
         own = own[np.argsort(doubt[own], kind="stable")]
         if len(own):
-            picked = own[np.unique(np.linspace(0, len(own) - 1, columns).round().astype(int))]
+            picked = own[_evenly(doubt[own], columns)]
             slots += [len(rows) * columns + i for i in range(len(picked))]
             chosen += picked.tolist()
             rows.append(name)
     captions = [f"{doubt[i]:.2f}" for i in chosen]
-    return Grid(_rows_of(images, chosen), captions, None, columns, slots=slots, row_titles=rows, title=title)
+    return Grid(_rows_of(images, chosen), captions, None, columns, scale, slots, rows, title)
 
 
 def certain_to_uncertain(
-    images: np.ndarray, labels, doubt, classes: Sequence[str] | None = None, columns: int = 7, title: str = ""
+    images: np.ndarray,
+    labels,
+    doubt,
+    classes: Sequence[str] | None = None,
+    columns: int = 7,
+    scale: float | None = None,
+    title: str = "",
 ) -> go.Figure:
     """The paper's Fig. 1: a row for each class, its faces from certain (left) to uncertain (right).
 
@@ -44,21 +56,42 @@ def certain_to_uncertain(
         doubt: ``[N]``, how uncertain each face is, in any unit: `face_doubt`, the entropy of votes, 1 - alpha; NaN
             leaves a face out.
         classes: class names, in the order of the rows.
-        columns: faces in a row, evenly over the ranks of ``doubt``.
+        columns: faces in a row, evenly from the least ``doubt`` to the most.
+        scale: screen pixels a pixel; None chooses them.
         title: text above.
 
     Raises:
         DataError: the lengths differ.
     """
-    grid = certain_to_uncertain_grid(images, labels, doubt, classes, columns, title)
+    grid = certain_to_uncertain_grid(images, labels, doubt, classes, columns, scale, title)
     return draw_grid(grid) if len(grid.images) else sentence(NO_SCORE)
 
 
 def certain_to_uncertain_png(
-    images, labels, doubt, classes: Sequence[str] | None = None, columns: int = 7, title: str = ""
+    images,
+    labels,
+    doubt,
+    classes: Sequence[str] | None = None,
+    columns: int = 7,
+    scale: float | None = None,
+    title: str = "",
 ) -> bytes:
     """The picture of `certain_to_uncertain` as a PNG file; the same arguments."""
-    return draw_grid_png(certain_to_uncertain_grid(images, labels, doubt, classes, columns, title))
+    return draw_grid_png(certain_to_uncertain_grid(images, labels, doubt, classes, columns, scale, title))
+
+
+def _evenly(values: np.ndarray, count: int) -> list[int]:
+    """Places in an ascending array whose values lie closest to ``count`` even steps, each place once, ascending.
+
+    >>> _evenly(np.array([0.0, 0.0, 0.0, 0.6, 1.0]), 3)
+    [0, 3, 4]
+    """
+    chosen: list[int] = []
+    for target in np.linspace(values[0], values[-1], min(count, len(values))):
+        far = np.abs(values - target)
+        far[chosen] = np.inf
+        chosen.append(int(far.argmin()))
+    return sorted(chosen)
 
 
 def guess_the_label_grid(

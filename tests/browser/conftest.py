@@ -34,6 +34,9 @@ def lab(tmp_path_factory):
     config = folder / "JUPYTER_CONFIG_DIR" / "labconfig"
     config.mkdir(parents=True)
     config.joinpath("page_config.json").write_text(json.dumps({"disabledExtensions": {NEWS: True}}))
+    notebooks = folder / "JUPYTER_CONFIG_DIR" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
+    notebooks.mkdir(parents=True)  # every cell in the page, also those out of sight
+    notebooks.joinpath("tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log, cwd=folder)
     try:
