@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs exercises slides bench clean
+.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench clean
 
 help:  ## show these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ test-browser: $(STAMP)  ## widgets and notebooks in a real browser; needs the sy
 
 store-nbs: $(STAMP)  ## run notebooks and store their outputs (ARGS="nbs/00_quickstart.ipynb", or all)
 	@$(BIN)/python tools/execute_notebooks.py $(ARGS)
+
+links: $(STAMP)  ## the repository's address (pyproject.toml) into every notebook
+	@$(BIN)/python tools/execute_notebooks.py --links
+	@$(BIN)/python tools/make_exercises.py
 
 exercises: $(STAMP)  ## student copies and the instructor's page from the notebooks
 	@$(BIN)/python tools/make_exercises.py

@@ -28,14 +28,21 @@ _ROOMS = {
     "scn_fastai.data.readers.folder": ("read_csv", "read_folder"),
     "scn_fastai.data.readers.rendered": ("extract_faces", "rendered_faces"),
     "scn_fastai.data.samples": ("FaceSet",),
+    "scn_fastai.explain.saliency": ("saliency",),
     "scn_fastai.training.callback": ("SCNCallback",),
     "scn_fastai.training.history": ("SCNHistory",),
     "scn_fastai.training.ledger": ("LabelLedger",),
     "scn_fastai.training.run": ("Run",),
+    "scn_fastai.training.run_images": ("run_images",),
     "scn_fastai.training.score": ("score_samples",),
     "scn_fastai.training.settings": ("SCNSettings",),
+    "scn_fastai.widgets.ablation_board": ("AblationBoard",),
+    "scn_fastai.widgets.alpha_explorer": ("AlphaExplorer",),
+    "scn_fastai.widgets.batch_microscope": ("BatchMicroscope",),
     "scn_fastai.widgets.face_grid": ("FaceGrid",),
     "scn_fastai.widgets.face_lab": ("FaceLab",),
+    "scn_fastai.widgets.relabel_review": ("RelabelReview",),
+    "scn_fastai.widgets.saliency_viewer": ("SaliencyViewer",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -192,7 +193,7 @@ def lesson_faults(name, cells):
         found.append("asks nobody to predict")
     if not re.search(r"\*\*What .*(does|do) not", "".join(prose)):
         found.append("does not say what this does not do")
-    asked = [EXERCISE.match(text) for text in prose if text.startswith("**Exercise")]
+    asked = [EXERCISE.search(text) for text in prose if "**Exercise" in text]
     if None in asked or not 3 <= len(asked) <= 5:
         found.append(f"has {len(asked)} exercises in order, 3 to 5 are asked for")
     elif [tuple(map(int, e.groups()[:2])) for e in asked] != [(number, i + 1) for i in range(len(asked))]:
@@ -240,3 +241,12 @@ def test_a_student_copy_has_no_solution_and_no_output():
             if "solution" in mine["metadata"].get("tags", []):
                 answer = "".join(mine["source"]).split("# solution")[-1].strip()
                 assert answer not in "".join(theirs["source"]) and "Write your code here" in "".join(theirs["source"])
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
+def test_links_lead_to_the_address_in_pyproject(path):
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    place = address.removeprefix("https://github.com/")
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    assert f"/github/{place}/blob/main/nbs/{path.name}" in first, "run `make links`"
+    assert f"/gh/{place}/HEAD?urlpath=lab/tree/nbs/{path.name}" in first

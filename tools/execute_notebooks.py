@@ -2,6 +2,7 @@
 
     python tools/execute_notebooks.py                          all of nbs/
     python tools/execute_notebooks.py nbs/00_quickstart.ipynb  only this one
+    python tools/execute_notebooks.py --links                  run nothing, renew the links below their titles
 
 Each notebook runs from top to bottom in a fresh kernel of this Python, in its own folder. Outputs and
 execution counts are kept, since a cell without a count is never compared. What differs at every run goes:
@@ -11,6 +12,7 @@ the state of widgets (half of one makes a notebook invisible on some sites), and
 import argparse
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -37,6 +39,31 @@ def clean(notebook):
     return notebook
 
 
+def repository():
+    """The repository's address, from pyproject.toml."""
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        return tomllib.load(file)["project"]["urls"]["Repository"]
+
+
+def with_links(source, name):
+    """The text of a first cell with links to Colab and Binder below its title, in place of older ones."""
+    title, _, rest = source.partition("\n")
+    rest = "\n".join(line for line in rest.splitlines() if not line.startswith("[Colab]")).lstrip("\n")
+    address = repository()
+    place = address.removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{place}/blob/main/nbs/{name}"
+    binder = f"https://mybinder.org/v2/gh/{place}/HEAD?urlpath=lab/tree/nbs/{name}"
+    first = f"`!git clone {address}; pip install -e {place.split('/')[1]}`"
+    return f"{title}\n\n[Colab]({colab}) (there, run {first} first) · [Binder]({binder})\n\n{rest}"
+
+
+def renew_links(path):
+    """Write the links of one notebook anew, without running it."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source = with_links(notebook.cells[0].source, path.name)
+    nbformat.write(notebook, path)
+
+
 def slide_type(cell):
     """Where a cell stands when the notebook is shown as slides: a heading begins one, exercises are left out."""
     tags = cell.metadata.get("tags", [])
@@ -56,6 +83,8 @@ def execute(path, timeout):
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
+    if notebook.cells and notebook.cells[0].cell_type == "markdown":
+        notebook.cells[0].source = with_links(notebook.cells[0].source, path.name)
     nbformat.write(clean(notebook), path)
 
 
@@ -64,13 +93,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell")
+    parser.add_argument("--links", action="store_true", help="run nothing, renew the links")
     args = parser.parse_args()
     found = sorted((ROOT / "nbs").glob("*.ipynb"))
     failed = 0
     for path in args.notebooks or found:
         start = time.perf_counter()
         try:
-            execute(path.resolve(), args.timeout)
+            if args.links:
+                renew_links(path)
+            else:
+                execute(path.resolve(), args.timeout)
         except FileNotFoundError:
             failed += 1
             print(f"{path}: there is no such file", file=sys.stderr)
@@ -78,7 +111,7 @@ def main():
             failed += 1
             print(f"{path}: a cell failed, nothing was stored\n{error}", file=sys.stderr)
         else:
-            print(f"{path}: stored after {time.perf_counter() - start:.0f} s")
+            print(f"{path.name}: stored after {time.perf_counter() - start:.0f} s")
     return int(failed > 0)
 
 

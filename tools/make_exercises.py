@@ -17,7 +17,9 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, STUDENTS, PAGE = ROOT / "nbs", "exercises", "INSTRUCTOR.md"
-EXERCISE = re.compile(r"^\*\*Exercise (\d+)\.(\d+)\*\* \((easy|medium|hard), (\d+) min\)\s*(.*)", re.DOTALL)
+EXERCISE = re.compile(
+    r"^\*\*Exercise (\d+)\.(\d+)\*\* \((easy|medium|hard), (\d+) min\)\s*(.*)", re.DOTALL | re.MULTILINE
+)
 MINUTES = re.compile(r"[Aa]bout (\d+) minutes?")
 MARK = "# solution"
 BLANK = "# Write your code here.\n"
@@ -35,6 +37,7 @@ def tags(cell) -> set[str]:
 
 def student_copy(notebook):
     """The notebook as a student gets it."""
+    notebook.cells[0].source = notebook.cells[0].source.replace("/nbs/", f"/nbs/{STUDENTS}/")
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
         if cell.cell_type != "code":
@@ -61,13 +64,13 @@ def exercises(notebook) -> list[dict]:
     """The exercises of a notebook, each with the solution cells that follow it."""
     found = []
     for cell in notebook.cells:
-        match = EXERCISE.match(cell.source) if cell.cell_type == "markdown" else None
+        match = EXERCISE.search(cell.source) if cell.cell_type == "markdown" else None
         if match:
             chapter, number, level, minutes, text = match.groups()
             found.append({"name": f"{chapter}.{number}", "level": level, "minutes": int(minutes), "text": text.strip(),
                           "solutions": []})  # fmt: skip
         elif cell.cell_type == "code" and "solution" in tags(cell) and found:
-            found[-1]["solutions"].append(cell.source.strip())
+            found[-1]["solutions"].append(cell.source.replace(MARK + "\n", "").strip())
     return found
 
 

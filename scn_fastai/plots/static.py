@@ -258,6 +258,3 @@ def figure_bytes(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
-
-
-_sentence_png, _figure_bytes, _style = sentence_png, figure_bytes, matplotlib_style  # TODO: remove
