@@ -1,7 +1,7 @@
 """Thirty thousand faces in a grid: frames, captions, selection, and a person's decisions about labels."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anywidget
@@ -22,11 +22,11 @@ from scn_fastai.plots.sprites import (
     widest_line,
 )
 from scn_fastai.plots.static import face_grid_png
-from scn_fastai.plots.style import STATES, as_names, counted, label_states
+from scn_fastai.plots.style import STATES, counted, label_states
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.run import Run
 from scn_fastai.training.run_images import Images, run_images
-from scn_fastai.widgets.decisions import Decisions, checked_samples
+from scn_fastai.widgets.decisions import Decisions, checked_samples, class_codes, known_classes
 
 PAGE = 128  # faces on a sheet
 FIRST_VIEW = (0, 24)  # what `figure` and `png` show before a browser said what is in view
@@ -105,12 +105,12 @@ class FaceGrid(anywidget.AnyWidget):
         names: Sequence[str] | None = None,
     ):
         self.images, self.ledger = checked_faces(images), ledger
-        self.classes = _classes(classes, ledger)
+        self.classes = known_classes(classes, ledger)
         self._check_lengths(captions=captions, states=states, proposals=proposals, truth=truth, names=names)
-        self._captions = [str(c) for c in captions] if captions is not None else [""] * len(self.images)
+        self._caption_of = (lambda sample: "") if captions is None else [str(c) for c in captions].__getitem__
         self._names, self._fixed = names, states is not None
-        self._proposals = _codes(proposals, self.classes, "proposals")
-        self._truth = _codes(truth, self.classes, "truth")
+        self._proposals = class_codes(proposals, self.classes, "proposals")
+        self._truth = class_codes(truth, self.classes, "truth")
         self._states = self._checked_states(states)
         current = np.full(len(self.images), -1) if ledger is None else ledger.current.cpu().numpy()
         self._review = Decisions(current, self.classes, ledger, self._proposals)
@@ -146,9 +146,9 @@ class FaceGrid(anywidget.AnyWidget):
         if epochs and not -epochs <= epoch < epochs:
             raise RunError(f"There is no epoch {epoch} in this run, which has {epochs} (0 to {epochs - 1}).")
         alpha = run.history.epoch_arrays(epoch)["alpha"] if epochs else np.full(len(table), np.nan)
-        images = run_images(run, images)
+        images, truth = run_images(run, images), run.truth
         grid = cls(images, [alpha_line(value) for value in alpha], None, run.classes, run.ledger, proposals,
-                   truth=None if run.truth is None else run.truth.numpy(), names=table["image"].tolist())  # fmt: skip
+                   truth=None if truth is None else truth.numpy(), names=table["image"].tolist())  # fmt: skip
         if epochs and epoch % epochs != epochs - 1:
             grid.refresh(run.ledger.at(epoch % epochs).numpy())
         return grid
@@ -175,10 +175,28 @@ class FaceGrid(anywidget.AnyWidget):
 
     def refresh(self, labels: np.ndarray | None = None) -> None:
         """Read the labels of the ledger again, where they may have changed; or show other labels, codes ``[N]``."""
-        if self.ledger is not None:
-            self._review.current[:] = self.ledger.current.cpu().numpy() if labels is None else labels
-            self._follow_labels(np.arange(len(self.images)))
+        self._take_labels(labels)
         self._renew()
+
+    def recaption(
+        self, caption_of: Callable[[int], str], labels: np.ndarray | None = None, order: Sequence[int] | None = None
+    ) -> None:
+        """Show other captions, labels and order at once: the faces as another epoch has them.
+
+        Args:
+            caption_of: gives the words of a sample; asked when its face is shown, for thirty thousand take too long.
+            labels: codes ``[N]``, or None: those of the ledger.
+            order: as the trait; None shows all.
+        """
+        with self.hold_sync():
+            self._caption_of = caption_of
+            self._looks = self._measure(PAGE)
+            self._take_labels(labels)
+            order = None if order is None else checked_samples(order, len(self.images))
+            if order == self.order:
+                self._renew()
+            else:
+                self.order = order
 
     # -- what is shown ------------------------------------------------------------------------------------------
 
@@ -292,7 +310,13 @@ class FaceGrid(anywidget.AnyWidget):
         for words, codes in (("proposed", self._proposals), ("true", self._truth)):
             if codes is not None and codes[sample] >= 0:
                 lines.append(f"{words}: {review.name(codes[sample])}")
-        return lines + (self._captions[sample].split("\n") if self._captions[sample] else [])
+        words = str(self._caption_of(sample))
+        return lines + (words.split("\n") if words else [])
+
+    def _take_labels(self, labels: np.ndarray | None) -> None:
+        if self.ledger is not None:
+            self._review.current[:] = self.ledger.current.cpu().numpy() if labels is None else labels
+            self._follow_labels(np.arange(len(self.images)))
 
     def _follow_labels(self, samples: Sequence[int]) -> None:
         """Frames that say what became of the labels of some samples."""
@@ -316,13 +340,13 @@ class FaceGrid(anywidget.AnyWidget):
     def _counted_states(self) -> list:
         if self._states is None:
             return []
-        keys, counts = np.unique([str(state) for state in self._states[self._shown]], return_counts=True)
-        found = dict(zip(keys.tolist(), counts.tolist(), strict=True))
-        return [[key, *state, found[key]] for key, state in STATES.items() if key in found]
+        shown = self._states[self._shown]
+        found = {key: int((shown == key).sum()) for key in STATES}
+        return [[key, *state, found[key]] for key, state in STATES.items() if found[key]]
 
-    def _measure(self) -> dict:
-        """How much room a face needs, and what else the browser should know once."""
-        letters, lines = widest_line(self._captions)
+    def _measure(self, most: int | None = None) -> dict:
+        """How much room a face needs, and what else the browser should know once; the captions of ``most`` tell it."""
+        letters, lines = widest_line(map(self._caption_of, range(len(self.images))[:most]))
         longest = max((text_width(name) for name in self.classes or []), default=0)
         if self.ledger is not None:
             letters, lines = max(letters, 2 * longest + 3), lines + 1
@@ -352,29 +376,3 @@ class FaceGrid(anywidget.AnyWidget):
         if unknown:
             raise DataError(f"{unknown[0]!r} is no kind of frame; there are: {', '.join(STATES)}.")
         return np.array([None if state is None else str(state) for state in states], dtype=object)
-
-
-def _classes(classes: Sequence[str] | None, ledger: LabelLedger | None) -> list[str] | None:
-    if isinstance(classes, str):
-        raise DataError(f"Classes are a list of names, got the text {classes!r}.")
-    own = None if classes is None else [str(name) for name in classes]
-    if ledger is not None and own not in (None, ledger.classes):
-        raise DataError(f"The classes are not those of the ledger, which has: {', '.join(ledger.classes)}.")
-    return own if ledger is None else ledger.classes
-
-
-def _codes(values: Sequence[int | str | None] | None, classes: list[str] | None, what: str) -> np.ndarray | None:
-    """Classes by name or by code as codes ``[N]``, -1 where there is none."""
-    if values is None:
-        return None
-    if classes is None:
-        raise DataError(f"Say which classes there are: {what} need `classes`, or a ledger.")
-    array = np.asarray(values)
-    if array.dtype.kind in "iu":
-        as_names(array[array >= 0], classes)  # looks whether there are such classes
-        return np.where(array < 0, -1, array).astype(np.int64)
-    codes = {name: code for code, name in enumerate(classes)} | {"": -1, None: -1}
-    unknown = next((value for value in values if value == value and value not in codes), None)
-    if unknown is not None:
-        raise DataError(f"{unknown!r} in {what} is not one of the classes: {', '.join(classes)}.")
-    return np.array([codes.get(value, -1) if value == value else -1 for value in values], dtype=np.int64)

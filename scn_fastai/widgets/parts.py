@@ -4,8 +4,11 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 import ipywidgets as widgets
+import numpy as np
 import plotly.graph_objects as go
 from ipywidgets import Layout
+
+from scn_fastai.widgets.live_figure import LiveFigure
 
 LETTERS = 15  # pixels; ipywidgets writes in 13, too small for a projector
 STYLE = f"""<style>
@@ -36,7 +39,16 @@ class Panel(widgets.VBox):
 
     def _repr_mimebundle_(self, **how) -> dict:
         """The widget and its words, and its picture for a page where nothing runs."""
+        _settle(self)
         return super()._repr_mimebundle_(**how) | {"image/png": b64encode(self.png()).decode()}
+
+
+def _settle(widget: widgets.Widget) -> None:
+    """Have all figures in a widget shown as they are now."""
+    if isinstance(widget, LiveFigure):
+        widget.settle()
+    for child in getattr(widget, "children", ()):
+        _settle(child)
 
 
 def slider(words: str, least: float, most: float, value: float, step: float = 0.01, digits: str = ".2f"):
@@ -65,18 +77,48 @@ def row(*controls: widgets.Widget) -> widgets.HBox:
     return widgets.HBox(list(controls), layout=Layout(flex_flow="row wrap", grid_gap="4px 16px", align_items="center"))
 
 
-def live(figure: go.Figure) -> go.FigureWidget:
-    """A plotly figure that `redraw` can change in place and whose points can be selected."""
-    return go.FigureWidget(figure)
+def live(figure: go.Figure, parts: dict | None = None) -> LiveFigure:
+    """A plotly figure that `redraw` can change in place and whose points can be selected.
+
+    ``parts``: what of it will be redrawn, if that is not all: a dict with ``data`` and ``layout``.
+    """
+    shown = LiveFigure(figure)
+    shown._drawn = _parts(parts or figure)
+    return shown
 
 
-def redraw(shown: go.FigureWidget, figure: go.Figure) -> None:
-    """Show another figure in the place of one; where the traces are alike only their data travel."""
+def redraw(shown: LiveFigure, figure: go.Figure | dict) -> None:
+    """Show another figure in the place of one that `live` made: what differs travels, in one message.
+
+    What a person did to it (zoom, tool, a hidden part of the legend) stays as long as the figures agree on it.
+    """
+    new, was = _parts(figure), getattr(shown, "_drawn", None) or _parts(shown)
     with shown.batch_update():
-        if [t.type for t in shown.data] == [t.type for t in figure.data]:
-            for old, new in zip(shown.data, figure.data, strict=True):
-                old.update(new.to_plotly_json(), overwrite=False)
+        if [t.type for t in shown.data] == [t["type"] for t in new["data"]] and len(was["data"]) == len(new["data"]):
+            for trace, before, after in zip(shown.data, was["data"], new["data"], strict=True):
+                _become(trace, before, after)
         else:
             shown.data = []
-            shown.add_traces(list(figure.data))
-        shown.layout = figure.layout
+            shown.add_traces(new["data"])
+        _become(shown.layout, was["layout"], new["layout"])
+    shown._drawn = new
+
+
+def _parts(figure: go.Figure | dict) -> dict:
+    if isinstance(figure, dict):
+        return figure
+    return {"data": [t.to_plotly_json() for t in figure.data], "layout": figure.layout.to_plotly_json()}
+
+
+def _become(shown, before: dict, after: dict) -> None:
+    """Set what differs between two traces or layouts."""
+    for name in before | after:
+        if name != "template" and not _same(before.get(name), after.get(name)):
+            shown[name] = after.get(name)
+
+
+def _same(one, other) -> bool:
+    """Whether two values of a figure are the same; arrays are left to plotly, which sends those that differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    return not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and one == other

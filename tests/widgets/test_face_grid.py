@@ -150,6 +150,29 @@ def test_labels_changed_elsewhere_are_read_again():
     assert grid.caption(2) == "sad → glad" and grid._first["faces"][2]["state"] == "changed"
 
 
+def test_other_captions_labels_and_order_come_at_once():
+    grid, ledger = a_grid(300)
+    generation, asked = grid._generation, []
+    labels = np.where(np.arange(300) == 4, 1, ledger.given.numpy())
+
+    def words(sample):
+        asked.append(sample)
+        return f"α {sample}"
+
+    grid.recaption(words, labels, np.array([4, 2, 299]))
+    assert grid._generation == generation + 1 and grid.order == [4, 2, 299]
+    assert [face["lines"] for face in grid._first["faces"]] == [
+        ["sad → glad", "α 4"],
+        ["sad", "α 2"],
+        ["glad", "α 299"],
+    ]
+    assert [key for key, *_ in grid._legend] == ["unchanged", "changed"] and len(set(asked)) <= PAGE + 1
+    grid.recaption(str, None, [4, 2, 299])
+    assert grid._generation == generation + 2 and grid._first["faces"][0]["lines"] == ["sad", "4"]
+    grid.recaption(str)
+    assert grid.order is None and len(grid) == 300
+
+
 def test_without_a_ledger_decisions_are_kept_here():
     grid = FaceGrid(shades(3), ["a", "b", "c"], ["cured", None, "missed"], ["高兴", "悲伤"])
     grid.choose([1], "悲伤")
