@@ -159,7 +159,7 @@ def wrapped(words: Sequence[str], width: int) -> list[str]:
 def _alike(opacity: float) -> dict:
     """Plotly fades what its own lasso did not catch; here only `selected` says who is lit."""
     look = {"marker": {"opacity": opacity}}
-    return {"selected": look, "unselected": look, "selectedpoints": []}
+    return {"selected": look, "unselected": look}
 
 
 def _bars(groups: AlphaGroups) -> list[dict]:
@@ -181,7 +181,7 @@ def _points(table: pd.DataFrame, x: str, y: str, selected: Sequence[int]) -> lis
     across, up, samples = (table[name].to_numpy() for name in (x, y, "sample"))
     hover = f"sample %{{customdata}}<br>{markup(score_words(x))} %{{x:.4f}}<br>{markup(score_words(y))} %{{y:.4f}}"
     chosen, states = np.isin(samples, np.asarray(selected, np.int64)), point_rows(table)
-    traces = []
+    traces, crowded = [], len(table) > 10_000
     for key, rows in states.items():  # the legend alone: an entry of points would fade with them
         words, color, _ = STATES[key]
         traces.append(_alike(1.0) | {
@@ -193,7 +193,7 @@ def _points(table: pd.DataFrame, x: str, y: str, selected: Sequence[int]) -> lis
             words, color, _ = STATES[key]
             plain, shown = key == "unchanged", rows[chosen[rows]] if lit else rows
             opacity = 1.0 if lit else 0.1 if len(selected) else 0.6 if plain else 0.9
-            size = 11 if lit else 6 if plain else 9
+            size = (11 if lit else 6 if plain else 9) - (2 if crowded else 0)
             traces.append(_alike(opacity) | {
                 "x": np.round(across[shown], 5), "y": np.round(up[shown], 5), "mode": "markers",
                 "customdata": samples[shown].astype(np.int32), "meta": "lit" if lit else key,

@@ -38,8 +38,9 @@ def explorer_png(
         for name, line in ((x, below.axvline), (y, below.axhline)):
             if name == "doubt" and marks.relabel_margin is not None:
                 line(marks.relabel_margin, color=INK, linestyle="--", label=f"relabel margin {marks.relabel_margin:g}")
-        below.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3,
-                     markerscale=1.5)  # fmt: skip
+        legend = below.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, markerscale=1.5)
+        for entry in legend.legend_handles:  # else it would fade with the points
+            entry.set_alpha(1)
         if lines:
             figure.suptitle("\n".join(lines), x=0.08, y=0.99, ha="left", va="top", fontsize=11)
         return figure_bytes(figure)

@@ -87,7 +87,6 @@ class AlphaExplorer(Panel):
         self.run, self._facts = run, sample_facts(run, scores)
         self._table = sample_table(run, facts=self._facts)
         self._life: tuple[SampleLife, go.FigureWidget] | None = None
-        self._picked: list[np.ndarray] = []
         self._words, self._below = widgets.HTML(), widgets.VBox([widgets.HTML(NO_FACE_YET)])
         self._make_controls()
         self._order = chosen_samples(self._table, **self._choice())
@@ -197,10 +196,7 @@ class AlphaExplorer(Panel):
         self.grid.observe(self._draw, "selected")
         self.grid.observe(self._tell, "focused")
         self.grid.observe(self._decided, "decisions")
-        for trace in self._plot.data:
-            trace.on_selection(self._pick)
-            trace.on_click(self._click)
-            trace.on_deselect(self._let_go)
+        self._plot.on_pick(self._pick)
 
     # -- handlers -------------------------------------------------------------------------------------------------
 
@@ -249,17 +245,10 @@ class AlphaExplorer(Panel):
             self._life = life, self._life[1]
         self._below.children = [self._life[1]]
 
-    def _pick(self, trace, points, _) -> None:
-        """A lasso: plotly tells of one trace after the other, of all of them each time."""
-        if points.trace_index == 0:
-            self._picked = []
-        self._picked.append(self._samples(trace, points.point_inds))
-        if points.trace_index == len(self._plot.data) - 1:
-            self.select(np.concatenate(self._picked))
-
-    def _click(self, trace, points, _) -> None:
-        if points.point_inds:
-            self.select(self._samples(trace, points.point_inds))
+    def _pick(self, picked: Mapping[int, Sequence[int]]) -> None:
+        """A lasso or a click in the plot."""
+        samples = [self._samples(self._plot.data[trace], points) for trace, points in picked.items()]
+        self.select(np.concatenate(samples) if samples else [])
 
     def _samples(self, trace, points: Sequence[int]) -> np.ndarray:
         """The samples behind points, or behind bars."""
@@ -267,10 +256,6 @@ class AlphaExplorer(Panel):
             return samples_in_bars(self._plotted(), trace.meta, points)
         samples = [] if trace.customdata is None else trace.customdata  # the legend's have none
         return np.asarray(samples, np.int64)[np.asarray(points, np.int64)]
-
-    def _let_go(self, _, points) -> None:
-        if points.trace_index == 0:
-            self.select([])
 
 
 def kind_options(facts: pd.DataFrame) -> list[tuple[str, str]]:

@@ -1,12 +1,13 @@
 """A plotly figure that can change in place, and that a page shows without making plotly ready again."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import plotly
 import plotly.graph_objects as go
-from traitlets import Bytes, Unicode, default
+from traitlets import Bytes, Unicode, default, observe
 
 
 @cache
@@ -31,6 +32,8 @@ class LiveFigure(go.FigureWidget):
     _bundle = Bytes().tag(sync=True)
     _version = Unicode(plotly.__version__).tag(sync=True)
 
+    _picked: Callable[[dict[int, list[int]]], None] | None = None
+
     @default("_bundle")
     def _plotly(self) -> bytes:
         return bundle()
@@ -39,3 +42,24 @@ class LiveFigure(go.FigureWidget):
         """Let a page that shows the figure for the first time see it as it is now, not as it was made."""
         # Changes are sent as messages, and those that come before the browser is ready are lost.
         self._widget_data, self._widget_layout = deepcopy(self._data), deepcopy(self._layout)
+
+    def on_pick(self, callback: Callable[[dict[int, list[int]]], None]) -> None:
+        """Call a function with the points that a lasso, a box or a click picked; with none when a person lets go.
+
+        They come as a dict from the number of a trace to the numbers of its points.
+        """
+        self._picked = callback
+
+    @observe("_js2py_pointsCallback")
+    def _handler_js2py_pointsCallback(self, change) -> None:
+        # Plotly's own way calls back for one trace after the other, and has each of them drawn anew.
+        if self._picked is None or not change["new"]:
+            super()._handler_js2py_pointsCallback(change)
+            return
+        kind, points = change["new"]["event_type"], change["new"].get("points") or {}
+        picked: dict[int, list[int]] = {}
+        for trace, point in zip(points.get("trace_indexes", ()), points.get("point_indexes", ()), strict=True):
+            picked.setdefault(trace, []).append(point)
+        self._js2py_pointsCallback = None
+        if kind in ("plotly_selected", "plotly_deselect") or kind == "plotly_click" and picked:
+            self._picked(picked)

@@ -4,7 +4,6 @@ import base64
 
 import numpy as np
 import pytest
-from plotly.callbacks import Points
 from traitlets import TraitError
 
 from scn_fastai.errors import DataError, RunError
@@ -40,8 +39,8 @@ def lasso(explorer, samples=(), bars=()):
 def click(explorer, sample):
     for number, trace in enumerate(explorer._plot.data):
         if trace.customdata is not None and trace.meta != "lit" and sample in trace.customdata:
-            place = list(trace.customdata).index(sample)
-            trace._dispatch_on_click(Points([place], [0], [0], trace.name, number), None)
+            points = {"trace_indexes": [number], "point_indexes": [list(trace.customdata).index(sample)]}
+            explorer._plot._handler_js2py_pointsCallback({"new": {"event_type": "plotly_click", "points": points}})
 
 
 def a_kind(run):
@@ -163,8 +162,9 @@ def test_a_click_on_a_point_and_letting_go(new_run, faces):
     explorer = AlphaExplorer(new_run(), faces)
     click(explorer, 33)
     assert explorer.selected == [33] and explorer.grid.focused == 33 and explorer.grid.order[0] == 33
-    for number, trace in enumerate(explorer._plot.data):
-        trace._dispatch_on_deselect(Points(trace_name=trace.name, trace_index=number))
+    explorer._plot._handler_js2py_pointsCallback({"new": {"event_type": "plotly_hover", "points": {}}})
+    assert explorer.selected == [33]
+    explorer._plot._handler_js2py_pointsCallback({"new": {"event_type": "plotly_deselect", "points": {}}})
     assert explorer.selected == []
 
 

@@ -35,3 +35,21 @@ def test_a_figure_is_shown_as_it_is_when_it_is_shown():
     assert list(panel.plot._widget_data[0]["y"]) == [3, 4] and panel.plot._widget_layout["title"]["text"] == "b"
     redraw(panel.plot, go.Figure({"data": [{"type": "bar", "y": [5, 6]}]}))
     assert list(panel.plot._widget_data[0]["y"]) == [3, 4]  # a copy: later changes travel as messages
+
+
+def test_points_that_are_picked_come_all_at_once_and_nothing_is_sent_back():
+    figure, got, sent = LiveFigure({"data": [{"type": "bar", "y": [1, 2]}, {"type": "bar", "y": [3, 4]}]}), [], []
+    figure.observe(lambda change: sent.append(change["new"]) if change["new"] else None, "_py2js_restyle")
+    figure.on_pick(got.append)
+    points = {"trace_indexes": [1, 0, 1], "point_indexes": [0, 1, 1], "xs": [0] * 3, "ys": [0] * 3}
+    for kind, inside in (("selected", points), ("hover", points), ("click", {}), ("click", points), ("deselect", {})):
+        figure._js2py_pointsCallback = {"event_type": f"plotly_{kind}", "points": inside}
+    assert got == [{1: [0, 1], 0: [1]}, {1: [0, 1], 0: [1]}, {}] and sent == []
+
+
+def test_without_a_listener_it_answers_as_plotly_does():
+    figure, got = LiveFigure({"data": [{"type": "bar", "y": [1, 2]}]}), []
+    figure.data[0].on_click(lambda trace, points, _: got.append(points.point_inds))
+    points = {"trace_indexes": [0], "point_indexes": [1], "xs": [0], "ys": [0]}
+    figure._js2py_pointsCallback = {"event_type": "plotly_click", "points": points}
+    assert got == [[1]]
