@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from chromium import SLACK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -116,7 +117,7 @@ def test_thirty_thousand_points(open_notebook):
     notebook.shot("explorer")
     steps = [page.evaluate(STEP, "ArrowLeft" if i % 2 == 0 else "ArrowRight") for i in range(10)]
     print("a step of the slider is drawn after", ", ".join(f"{ms:.0f}" for ms in steps), "ms")
-    assert min(seconds) < 1.5 and 0 < min(steps) < 150 and -1 not in steps
+    assert min(seconds) < 1.5 * SLACK and 0 < min(steps) < 150 * SLACK and -1 not in steps
     assert not notebook.problems
 
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from chromium import SLACK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -56,7 +57,7 @@ def test_a_batch_under_the_lens(open_notebook):
         has(notebook, "high group (22)")
         seconds.append(time.monotonic() - start)
     print(f"first paint of a batch of 30,000 after {seconds[0]:.2f} and {seconds[1]:.2f} s")
-    assert min(seconds) < 1.5
+    assert min(seconds) < 1.5 * SLACK
 
     lens = page.locator(".scn-widget").first
     lens.scroll_into_view_if_needed()
@@ -72,7 +73,7 @@ def test_a_batch_under_the_lens(open_notebook):
         page.wait_for_function(SHOWN, arg=f"delta1 = 0.{margin}", polling=10, timeout=10_000)
         steps.append(time.monotonic() - start)
     print(f"a step of a slider is seen after {1000 * min(steps):.0f} ms")
-    assert min(steps) < 0.15
+    assert min(steps) < 0.15 * SLACK
 
     first = notebook.run(2)
     lens.locator("button", has_text="another batch").click()

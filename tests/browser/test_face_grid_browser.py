@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from chromium import SLACK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -56,7 +57,7 @@ def test_thirty_thousand_faces(open_notebook):
         drawn(notebook)
         seconds.append(time.monotonic() - start)
     print(f"first paint of 30,000 faces after {seconds[0]:.2f} and {seconds[1]:.2f} s")
-    assert min(seconds) < 1.5
+    assert min(seconds) < 1.5 * SLACK
 
     grid = page.locator(".scn-face-grid")
     grid.scroll_into_view_if_needed()

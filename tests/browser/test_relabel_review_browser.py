@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from chromium import SLACK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -67,7 +68,7 @@ def test_a_queue_among_thirty_thousand_faces(open_notebook):
         drawn(notebook)
         seconds.append(time.monotonic() - start)
     print("first paint of a queue of 4,800 among 30,000 faces after " + ", ".join(f"{s:.2f}" for s in seconds) + " s")
-    assert min(seconds) < 1.5
+    assert min(seconds) < 1.5 * SLACK
 
     grid = page.locator(".scn-face-grid")
     grid.scroll_into_view_if_needed()
@@ -83,7 +84,7 @@ def test_a_queue_among_thirty_thousand_faces(open_notebook):
         steps.append(time.monotonic() - start)
         says(notebook, f"{number + 1} of 4,800 decided")
     print("a decision and the next face after " + ", ".join(f"{1000 * s:.0f}" for s in steps) + " ms")
-    assert min(steps) < 0.15
+    assert min(steps) < 0.15 * SLACK
     page.keyboard.press("u")
     says(notebook, "4 of 4,800 decided, 3 labels changed")
     page.get_by_text("only undecided").click()
