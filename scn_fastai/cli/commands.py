@@ -158,11 +158,12 @@ def _doctor(folder: Path) -> str:
 
 def _report_comparison(out: Path, runs: pd.DataFrame) -> Path:
     from scn_fastai.plots import write_comparison
+    from scn_fastai.training.compare import run_name
     from scn_fastai.training.run import Run
 
     curves: dict[str, list[pd.DataFrame]] = {}
     for row in runs.itertuples():
-        history = Run.load(out / f"{row.recipe}-seed{row.seed}").history
+        history = Run.load(out / run_name(row.recipe, row.seed)).history
         curves.setdefault(row.recipe, []).append(history.frame())
     return write_comparison(runs, curves, out / "comparison.html")
 

@@ -34,10 +34,17 @@ class Cell:
 def cells(recipes: list[str], seeds: list[int], train: TrainSettings, source: Source, out: Path) -> list[Cell]:
     """The grid of recipes and seeds; seeds vary slowest, so that every recipe has a figure early."""
     return [
-        Cell(name, replace(train, seed=seed), source, out / f"{name.replace(':', '_')}-seed{seed}")
-        for seed in seeds
-        for name in recipes
+        Cell(name, replace(train, seed=seed), source, out / run_name(name, seed)) for seed in seeds for name in recipes
     ]
+
+
+def run_name(recipe: str, seed: int) -> str:
+    """Name of a run's folder, without the letters that some systems do not allow.
+
+    >>> run_name("paper:gamma=0.2", 1)
+    'paper_gamma=0.2-seed1'
+    """
+    return f"{recipe.replace(':', '_')}-seed{seed}"
 
 
 def best_jobs(n_cells: int, device: str = "auto") -> int:

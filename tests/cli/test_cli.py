@@ -54,6 +54,16 @@ def test_train_prints_one_json_summary_and_writes_run_and_report(tmp_path, capsy
     }
 
 
+def test_a_changed_setting_is_a_recipe_of_its_own(tmp_path, capsys):
+    out, names = tmp_path / "grid", ["paper:gamma=0.2", "paper"]
+    how = f"--recipes {','.join(names)} --seeds 0 --jobs 1 --epochs 1 --json --out".split()
+    assert main(["compare", *TINY, *how, str(out)]) == 0
+    assert [row["recipe"] for row in printed(capsys)["runs"]] == names
+    settings = [out / f"{name}-seed0" / "settings.json" for name in ("paper_gamma=0.2", "paper")]
+    assert [json.loads(path.read_text())["scn"]["gamma"] for path in settings] == [0.2, 0.5]
+    assert (out / "comparison.html").exists()
+
+
 def test_train_does_not_overwrite_a_run(run_folder, capsys):
     assert main(["train", *TINY, "--epochs", "1", "--out", str(run_folder)]) == 2
     assert "holds a run already: add --resume" in capsys.readouterr().err

@@ -22,6 +22,11 @@ def test_the_grid_holds_every_recipe_with_every_seed(tmp_path):
     ]
 
 
+def test_a_changed_setting_names_a_folder_that_every_system_allows(tmp_path):
+    (cell,) = cells(["paper:gamma=0.2"], [1], TRAIN, SOURCE, tmp_path)
+    assert cell.folder.name == "paper_gamma=0.2-seed1" and cell.about()["recipe"] == "paper:gamma=0.2"
+
+
 def test_progress_counts_every_epoch_and_an_interrupted_run_goes_on(tmp_path):
     grid = cells(["plain"], [0, 1], TRAIN, SOURCE, tmp_path)
     told = []
