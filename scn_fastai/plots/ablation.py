@@ -183,12 +183,12 @@ def module_table(table: pd.DataFrame, y: str = "accuracy_last") -> pd.DataFrame:
 
 
 def setting_table(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last") -> pd.DataFrame:
-    """Table 6 and Fig. 5 as figures: a row for each value of a setting, a column for each family of runs.
+    """Table 6 and Fig. 5 as figures: a row for each value of a setting, a column for each family that varies it.
 
     Raises:
         DataError: a column is missing.
     """
-    families = points_of(table, x, y)
+    families = varied(table, x, y) or points_of(table, x, y)
     columns = {name: {point.x: spread_words(point) for point in points} for name, points in families.items()}
     made = pd.DataFrame(columns).sort_index()
     made.index.name = x
