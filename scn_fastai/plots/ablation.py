@@ -11,6 +11,7 @@ from scn_fastai.errors import DataError
 from scn_fastai.plots.style import GREY, SERIES, counted, markup, plain, sentence, tidy
 
 MODULES = ("weight", "rank", "relabel")
+TABLE5 = ("none", "relabel", "rank", "weight", "weight + rank", "weight + rank + relabel")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
 FIGURES = {
     "accuracy_last": "accuracy, last epoch",
@@ -146,18 +147,28 @@ def module_dots(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") 
 
 
 def module_points(table: pd.DataFrame, y: str = "accuracy_last") -> list[Point]:
-    """The runs by the modules that they had, in the order of Table 5.
+    """The runs by the modules that they had, in the order of Table 5; recipes with the same modules stay apart.
 
     Raises:
         DataError: a column is missing.
     """
     _need(table, (*MODULES, y))
     values = pd.to_numeric(table[y], errors="coerce").to_numpy(float)
-    names = np.array(modules_of(table), dtype=object)
-    order = ["none", "relabel", "rank", "weight", "weight + rank", "weight + rank + relabel"]
-    order += sorted(set(names) - set(order))
-    chosen = [(name, np.flatnonzero((names == name) & np.isfinite(values))) for name in order]
+    modules = modules_of(table)
+    names = np.array(_told_apart(table, modules), dtype=object)
+    order = {name: number for number, name in enumerate(TABLE5)}
+    known = sorted(set(zip(modules, names, strict=True)), key=lambda pair: (order.get(pair[0], len(order)), pair[1]))
+    chosen = [(name, np.flatnonzero((names == name) & np.isfinite(values))) for _, name in known]
     return [Point(name, values[rows], rows) for name, rows in chosen if len(rows)]
+
+
+def _told_apart(table: pd.DataFrame, modules: list[str]) -> list[str]:
+    """The modules of each run, with the recipe where several have the same ones, and the noise where it differs."""
+    recipes = table["recipe"].astype(str).tolist() if "recipe" in table else [""] * len(table)
+    several = pd.Series(recipes).groupby(modules).nunique()
+    noises = table["noise"].tolist() if "noise" in table and table["noise"].nunique(dropna=False) > 1 else []
+    names = [f"{m} ({r})" if several[m] > 1 else m for m, r in zip(modules, recipes, strict=True)]
+    return [f"{n}, {_noise_words(noise)}" for n, noise in zip(names, noises, strict=True)] if noises else names
 
 
 def spread_words(point: Point) -> str:
@@ -177,9 +188,11 @@ def module_table(table: pd.DataFrame, y: str = "accuracy_last") -> pd.DataFrame:
     """
     rows = []
     for point in module_points(table, y):
-        on = {name: "✓" if name in str(point.x).split(" + ") else "×" for name in MODULES}
-        rows.append(on | {"seeds": len(point.values), FIGURES.get(y, y): spread_words(point)})
-    return pd.DataFrame(rows)
+        first = table.iloc[point.rows[0]]
+        on = {name: "✓" if first[name] else "×" for name in MODULES}
+        alike = {"": str(point.x).partition("(")[2].rstrip(")")} if "(" in str(point.x) else {}
+        rows.append(on | alike | {"seeds": len(point.values), FIGURES.get(y, y): spread_words(point)})
+    return pd.DataFrame(rows).fillna("")
 
 
 def setting_table(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last") -> pd.DataFrame:
@@ -235,6 +248,14 @@ def about_runs(table: pd.DataFrame) -> str:
     """How many runs, recipes and seeds a table has, in words."""
     recipes, seeds = (counted(table[name].nunique(), name) for name in ("recipe", "seed"))
     return f"{counted(len(table), 'run')}, {recipes}, {seeds}"
+
+
+def noise_levels(table: pd.DataFrame) -> list[tuple[str, float | None]]:
+    """How wrong the labels of the runs are, in words and as a share, most frequent first; one None if nobody knows."""
+    if "noise" not in table or table["noise"].isna().all():
+        return [("as they are", None)]
+    counts = table["noise"].value_counts()
+    return [(f"{_noise_words(noise)} ({counted(n, 'run')})", float(noise)) for noise, n in counts.items()]
 
 
 def _family(recipe: str, setting: str) -> str:

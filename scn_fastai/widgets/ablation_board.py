@@ -15,6 +15,7 @@ from scn_fastai.plots.ablation import (
     figure5,
     module_dots,
     module_table,
+    noise_levels,
     setting_curve,
     setting_table,
 )
@@ -38,7 +39,8 @@ class AblationBoard(Panel):
         view: ``modules`` (Table 5), ``figure5``, or a setting: gamma (Table 6), rank_margin, relabel_margin, beta.
         y: which figure, see `FIGURES`.
 
-    ``view``, ``y`` and ``chosen`` (the row of the run that is open, None: none) can be set from Python.
+    ``view``, ``y`` and ``noise`` (of the labels) are controls with a ``value``; ``shown`` are the runs that the choice
+    of noise leaves, and ``open_run`` opens one by its row there.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -50,13 +52,21 @@ class AblationBoard(Panel):
         there = [(words, name) for name, words in FIGURES.items() if name in self.table]
         self.view = dropdown("show", VIEWS, view, "420px")
         self.y = dropdown("figure", there, y, "420px")
+        self.noise = dropdown("labels", noise_levels(self.table), None, "420px")
         self.plot, self.numbers = live(self.figure()), widgets.HTML()
         self.words, self.run_plot = widgets.HTML(HINT), live(go.Figure())
         self.run_plot.layout.height = 10
-        for control in (self.view, self.y):
+        for control in (self.view, self.y, self.noise):
             control.observe(self._show, "value")
-        super().__init__([row(self.view, self.y), self.plot, self.numbers, self.words, self.run_plot])
+        super().__init__([row(self.view, self.y, self.noise), self.plot, self.numbers, self.words, self.run_plot])
         self._show()
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The runs on labels of the chosen noise: what trained on other labels is not averaged with them."""
+        if self.noise.value is None:
+            return self.table
+        return self.table[self.table["noise"] == self.noise.value].reset_index(drop=True)
 
     def open_run(self, number: int) -> None:
         """Show the curves and the settings of a run, by its row in the table.
@@ -64,10 +74,10 @@ class AblationBoard(Panel):
         Raises:
             RunError: there is no such row.
         """
-        if not 0 <= number < len(self.table):
-            raise RunError(f"There is no run {number}: the board has {counted(len(self.table), 'run')}, from 0.")
+        if not 0 <= number < len(self.shown):
+            raise RunError(f"There is no run {number}: the board shows {counted(len(self.shown), 'run')}, from 0.")
         self.chosen = int(number)
-        run = self.table.iloc[number]
+        run = self.shown.iloc[number]
         self.words.value = run_words(run)
         try:
             redraw(self.run_plot, training_curves(epochs_of(run["folder"])))
@@ -77,7 +87,7 @@ class AblationBoard(Panel):
     def curves(self) -> go.Figure:
         """Validation accuracy epoch by epoch, a line for each recipe."""
         frames: dict[str, list[pd.DataFrame]] = {}
-        for recipe, folder in zip(self.table["recipe"], self.table["folder"], strict=True):
+        for recipe, folder in zip(self.shown["recipe"], self.shown["folder"], strict=True):
             frames.setdefault(recipe, []).append(epochs_of(folder))
         return compare_curves(frames)
 
@@ -85,12 +95,12 @@ class AblationBoard(Panel):
         """The figures below the picture."""
         match self.view.value:
             case view if view == MODULES:
-                return module_table(self.table, self.y.value)
+                return module_table(self.shown, self.y.value)
             case view if view == THREE:
-                own = [setting_table(self.table, x, self.y.value).rename(columns={x: "value"}) for x in FIGURE5]
+                own = [setting_table(self.shown, x, self.y.value).rename(columns={x: "value"}) for x in FIGURE5]
                 return pd.concat([t.assign(setting=x) for t, x in zip(own, FIGURE5, strict=True)], ignore_index=True)
             case view:
-                return setting_table(self.table, view, self.y.value)
+                return setting_table(self.shown, view, self.y.value)
 
     def figure(self) -> go.Figure:
         """What is shown now, as a plotly figure that stays as it is."""
@@ -101,16 +111,17 @@ class AblationBoard(Panel):
         return self._picture(module_dots_png, figure5_png, setting_curve_png)
 
     def __repr__(self) -> str:
-        return f"AblationBoard({about_runs(self.table)}; {self.view.value} by {self.y.value})"
+        return f"AblationBoard({about_runs(self.shown)}; {self.view.value} by {self.y.value})"
 
     def _picture(self, of_modules, of_three, of_setting):
         if self.view.value == MODULES:
-            return of_modules(self.table, self.y.value)
+            return of_modules(self.shown, self.y.value)
         if self.view.value == THREE:
-            return of_three(self.table, self.y.value)
-        return of_setting(self.table, self.view.value, self.y.value)
+            return of_three(self.shown, self.y.value)
+        return of_setting(self.shown, self.view.value, self.y.value)
 
     def _show(self, _=None) -> None:
+        self.chosen = None
         redraw(self.plot, self.figure())
         self.numbers.value = self.frame().to_html(index=False, border=0)
         for trace in self.plot.data:

@@ -69,7 +69,6 @@ def test_table_5_has_a_row_for_each_set_of_modules():
     assert set(modules_of(table())) == {"none", "weight + rank + relabel"}
     rows = module_table(table().query("recipe in ('plain', 'paper')")).to_dict("records")
     assert [list(row.values()) for row in rows] == [["×"] * 3 + [2, "61.0 ± 1.4 %"], ["✓"] * 3 + [2, "55.0 ± 7.1 %"]]
-    assert [p.x for p in module_points(table())] == ["none", "weight + rank + relabel"]
     figure = module_dots(table().query("recipe in ('plain', 'paper')"))
     assert "61.0 ± 1.4 %" in [text for trace in figure.data for text in trace.text or ()]
 
@@ -99,3 +98,14 @@ def test_missing_columns_and_figures_are_said():
     nothing = table().assign(accuracy_last=None)
     assert "No run" in module_dots(nothing).layout.annotations[0].text
     assert Image.open(io.BytesIO(setting_curve_png(nothing))).size[0] >= 640
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged():
+    names = [point.x for point in module_points(table())]
+    assert names == [
+        "none",
+        *(f"weight + rank + relabel ({n})" for n in ("paper", "paper:beta=0.9", "paper:gamma=0.2", "paper:gamma=0.8")),
+    ]
+    noisy = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
+    first = module_points(noisy.query("recipe == 'plain'"))
+    assert [(p.x, len(p.values)) for p in first] == [("none, 30% wrong labels", 2), ("none, labels as they are", 2)]

@@ -73,3 +73,13 @@ def test_a_page_without_a_kernel_shows_a_picture(folder):
 def test_no_runs_are_said(tmp_path):
     with pytest.raises(RunError, match="no finished run"):
         AblationBoard(tmp_path)
+
+
+def test_runs_on_other_labels_are_chosen_apart(folder):
+    table = runs_in(folder).assign(noise=[0.0, 0.3, 0.3, 0.3])
+    board = AblationBoard(table)
+    assert board.noise.value == 0.3 and repr(board).startswith("AblationBoard(3 runs")
+    board.noise.value = 0.0
+    assert len(board.shown) == 1 and board.chosen is None
+    board.open_run(0)
+    assert table["run"][0] in board.words.value
