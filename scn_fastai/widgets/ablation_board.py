@@ -1,5 +1,6 @@
 """Many runs side by side: what each module and each setting of SCN does, with the spread over seeds."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -56,6 +57,7 @@ class AblationBoard(Panel):
         self.plot, self.numbers = live(self.figure()), widgets.HTML()
         self.words, self.run_plot = widgets.HTML(HINT), live(go.Figure())
         self.run_plot.layout.height = 10
+        self.plot.on_pick(self._clicked)
         for control in (self.view, self.y, self.noise):
             control.observe(self._show, "value")
         super().__init__([row(self.view, self.y, self.noise), self.plot, self.numbers, self.words, self.run_plot])
@@ -124,13 +126,14 @@ class AblationBoard(Panel):
         self.chosen = None
         redraw(self.plot, self.figure())
         self.numbers.value = self.frame().to_html(index=False, border=0)
-        for trace in self.plot.data:
-            if trace.customdata is not None:
-                trace.on_click(self._clicked)
 
-    def _clicked(self, trace, points, _) -> None:
-        if points.point_inds:
-            self.open_run(int(trace.customdata[points.point_inds[0]]))
+    def _clicked(self, picked: Mapping[int, Sequence[int]]) -> None:
+        """Open the run behind the first mark that was picked: marks carry the row of their run."""
+        for number, points in picked.items():
+            rows = self.plot.data[number].customdata
+            if rows is not None and points:
+                self.open_run(int(rows[points[0]]))
+                return
 
 
 def run_words(run: pd.Series) -> str:

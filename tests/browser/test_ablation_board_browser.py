@@ -23,8 +23,10 @@ def test_choose_and_open(open_notebook):
     assert "relabel" in page.locator(".scn-widget table").first.inner_text()
     mark = page.locator(".scn-widget .js-plotly-plot").first.locator(".scatterlayer .point").first
     mark.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
     box = mark.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    page.wait_for_timeout(500)  # plotly clicks what it hovers over, and looks around only now and then
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.locator(".scn-widget", has_text="rank_margin 0.15").first.wait_for(timeout=10_000)
     page.locator(".scn-widget .js-plotly-plot").nth(1).locator(".scatterlayer .trace").first.wait_for(timeout=10_000)

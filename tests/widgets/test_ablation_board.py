@@ -46,12 +46,9 @@ def test_controls_change_picture_and_table(folder):
 
 def test_a_mark_opens_its_run(folder):
     board = AblationBoard(folder)
-    trace = next(t for t in board.plot.data if t.customdata is not None)
-
-    class Points:
-        point_inds = [1]
-
-    board._clicked(trace, Points, None)
+    number, trace = next((i, t) for i, t in enumerate(board.plot.data) if t.customdata is not None)
+    points = {"trace_indexes": [number], "point_indexes": [1], "xs": [0], "ys": [0]}
+    board.plot._js2py_pointsCallback = {"event_type": "plotly_click", "points": points}
     assert board.chosen == trace.customdata[1]
     assert board.table["run"][board.chosen] in board.words.value
     assert any("validation" in (t.name or "") for t in board.run_plot.data)
