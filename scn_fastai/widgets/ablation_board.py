@@ -122,8 +122,9 @@ class AblationBoard(Panel):
             return of_three(self.shown, self.y.value)
         return of_setting(self.shown, self.view.value, self.y.value)
 
-    def _show(self, _=None) -> None:
-        self.chosen = None
+    def _show(self, change=None) -> None:
+        if change and change["owner"] is self.noise:  # other runs: the one that is open may not be among them
+            self.chosen, self.words.value = None, HINT
         redraw(self.plot, self.figure())
         self.numbers.value = self.frame().to_html(index=False, border=0)
 
