@@ -15,7 +15,7 @@ ARGS ?=
 .PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench clean
 
 help:  ## show these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP)  ## make .venv and install everything into it (the other verbs do it when needed)
 
