@@ -151,24 +151,6 @@ class Explainer:
         return self.run.classes.index(of)
 
 
-def saliency_of_run(
-    run: Run,
-    images: Images | None,
-    rows: Sequence[int],
-    method: str = "integrated gradients",
-    of: str = "alpha",
-    when: str = "trained",
-    noise_samples: int = 0,
-    progress: Progress | None = None,
-    **options,
-) -> FaceMaps:
-    """What a run's network looks at in some of its training faces; the arguments are those of `Explainer.look`.
-
-    For one question; whoever asks several makes an `Explainer`, which loads the network once.
-    """
-    return Explainer(run, images).look(rows, method, of, when, noise_samples, progress, **options)
-
-
 def untrained(run: Run, seed: int = 0) -> nn.Module:
     """A network of a run's architecture that has learned nothing: what a map looks like before training."""
     scn, weights = run.settings.get("scn", {}), run.weights()

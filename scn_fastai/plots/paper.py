@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from scn_fastai.errors import DataError
 from scn_fastai.plots.faces import Grid, draw_grid
+from scn_fastai.plots.sprites import checked_faces, faces_at
 from scn_fastai.plots.static import draw_grid_png
 from scn_fastai.plots.style import as_names, sentence
 
@@ -162,10 +163,10 @@ def guess_the_label_png(
 
 
 def _rows_of(images, rows: Sequence[int]) -> np.ndarray:
-    """Some faces of an array or of a list; only these are read."""
+    """Some faces of an array or of a list; only these are read, and a missing one is a grey tile."""
     if not len(rows):
         return np.zeros((0, 1, 1), np.uint8)
-    return np.stack([np.asarray(images[i]) for i in rows])
+    return faces_at(checked_faces(images), np.asarray(rows))[0]
 
 
 def _check_lengths(images, **columns) -> None:

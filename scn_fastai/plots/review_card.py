@@ -97,8 +97,7 @@ def card_of(
     old, proposed = int(row["old"]), int(row["proposed"])
     action = str(actions_of(Queue(queue.table.iloc[place], queue.applied), np.array([label]))[0])
     state = f"{SIGNS[action]} {ACTIONS[action]}: {classes[label]}" if decided else "not decided yet"
-    did = "changed" if queue.applied else "proposed"
-    group = "low" if row["low"] else "high"
+    did, group = "changed" if queue.applied else "proposed", "low" if row["low"] else "high"
     lines = [
         f"P_max {row['p_max']:.2f}, P_given {row['p_given']:.2f}",
         f"{alpha_line(row['alpha'])} ({group} group)" if np.isfinite(row["alpha"]) else alpha_line(row["alpha"]),

@@ -162,6 +162,17 @@ class SCNHistory:
         gap = first["alpha_high"] - first["alpha_low"]
         return diagnose_alpha(last["alpha_mean"], last["alpha_sd"], gap, first["rank"], margin)
 
+    def weight(self, epoch: int = -1) -> np.ndarray:
+        """What the logits of an epoch were multiplied by, float32 ``[N]``; NaN if unseen.
+
+        Alpha; where alpha counts relative to its batch, alpha over the epoch's mean, for batches are not stored; and 1
+        before weighting began.
+        """
+        alpha, row = self._pick(self._alpha, epoch), self._rows[epoch]
+        if not row.get("weighting", True):
+            return np.where(np.isfinite(alpha), np.float32(1), alpha)
+        return alpha / np.float32(row["alpha_mean"]) if row.get("relative") else alpha.copy()
+
     def probs(self, epoch: int = -1, logits: str = "weighted") -> np.ndarray:
         """Predicted probabilities of an epoch, float32 ``[N, C]``, of the weighted or the raw logits; NaN if unseen."""
         z, alpha, weight = self._epoch_tensors(epoch)
@@ -223,11 +234,10 @@ class SCNHistory:
         return arrays[epoch]
 
     def _epoch_tensors(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, alpha, and what the logits were weighted by: alpha, or alpha over its mean."""
+        """Logits, alpha, and what the logits were weighted by (see `weight`)."""
         alpha = torch.from_numpy(self._pick(self._alpha, epoch).copy())
         logits = torch.from_numpy(self._pick(self._logits, epoch).astype(np.float32))
-        row = self._rows[epoch]
-        return logits, alpha, alpha / row["alpha_mean"] if row.get("relative") else alpha
+        return logits, alpha, torch.from_numpy(self.weight(epoch))
 
 
 def _stack(arrays: list[np.ndarray], empty: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -85,16 +85,8 @@ def _epoch_of(run: Run, epoch: int) -> int:
 
 def _evidence(run: Run, samples: np.ndarray, epoch: int) -> Tensor:
     """Averaged predictions, rebuilt from the history, which stores them for its last epoch only."""
-    rows = run.history.frame().to_dict("records")[: epoch + 1]
-    arrays = [run.history.epoch_arrays(e) for e in range(epoch + 1)]
-    logits = np.stack([a["logits"][samples] for a in arrays]).astype(np.float32)
-    weight = np.stack([_weight(a["alpha"][samples], row) for a, row in zip(arrays, rows, strict=True)])
+    history, epochs = run.history, range(epoch + 1)
+    logits = np.stack([history.epoch_arrays(e)["logits"][samples] for e in epochs]).astype(np.float32)
+    weight = np.stack([history.weight(e)[samples] for e in epochs])
     decay = run.settings.get("scn", {}).get("evidence_decay", 1.0)
     return gather_evidence(torch.from_numpy(logits), torch.from_numpy(weight), decay)
-
-
-def _weight(alpha: np.ndarray, row: dict) -> np.ndarray:
-    """What the logits of an epoch were multiplied by; batches are not known, so their mean is the epoch's."""
-    if not row.get("weighting", True):
-        return np.where(np.isfinite(alpha), 1, alpha)
-    return alpha / row["alpha_mean"] if row.get("relative") else alpha

@@ -20,7 +20,7 @@ from scn_fastai.plots.ablation import (
     setting_curve,
     setting_table,
 )
-from scn_fastai.plots.curves import compare_curves, training_curves
+from scn_fastai.plots.curves import training_curves
 from scn_fastai.plots.static_ablation import figure5_png, module_dots_png, setting_curve_png
 from scn_fastai.plots.style import counted
 from scn_fastai.training.runs_in import epochs_of, runs_in
@@ -85,13 +85,6 @@ class AblationBoard(Panel):
             redraw(self.run_plot, training_curves(epochs_of(run["folder"])))
         except (RunError, KeyError):
             self.words.value += "<br>Only its figures are here, not its epochs."
-
-    def curves(self) -> go.Figure:
-        """Validation accuracy epoch by epoch, a line for each recipe."""
-        frames: dict[str, list[pd.DataFrame]] = {}
-        for recipe, folder in zip(self.shown["recipe"], self.shown["folder"], strict=True):
-            frames.setdefault(recipe, []).append(epochs_of(folder))
-        return compare_curves(frames)
 
     def frame(self) -> pd.DataFrame:
         """The figures below the picture."""

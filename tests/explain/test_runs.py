@@ -12,7 +12,7 @@ from made_runs import make_run
 from scn_fastai.data.samples import FaceSet, ReadAccount
 from scn_fastai.errors import DataError, RunError, SettingsError
 from scn_fastai.explain import runs
-from scn_fastai.explain.runs import Explainer, chosen_faces, saliency_of_run
+from scn_fastai.explain.runs import Explainer, chosen_faces
 from scn_fastai.explain.saliency import saliency, scores
 from scn_fastai.training.network import network_of
 from scn_fastai.training.predict import predictor, prepare
@@ -77,11 +77,11 @@ def test_an_untrained_network_is_seeded_and_of_the_same_make(run, faces):
     assert torch.equal(one[0].weight, two[0].weight) and not torch.equal(one[0].weight, other[0].weight)
     assert one.state_dict().keys() == network_of(run).state_dict().keys() and not one.training
     run.settings["scn"]["alpha_start"] = 0.9
-    assert np.allclose(saliency_of_run(run, faces, range(9), when="untrained").alpha, 0.9, atol=0.05)
+    assert np.allclose(Explainer(run, faces).look(range(9), when="untrained").alpha, 0.9, atol=0.05)
 
 
 def test_the_short_way(run, faces):
-    found = saliency_of_run(run, faces, [5], "occlusion", "predicted", when="before relabel", window=4)
+    found = Explainer(run, faces).look([5], "occlusion", "predicted", when="before relabel", window=4)
     x = prepared(run, faces, [5])
     assert np.allclose(found.maps, saliency(network_of(run, before=True), x, "occlusion", "class", window=4))
 

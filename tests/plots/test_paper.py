@@ -42,7 +42,8 @@ def test_figure_4_takes_the_classes_in_turn_and_the_lowest_first():
 
 
 def test_faces_may_be_a_list():
-    assert len(certain_to_uncertain_grid(list(shades(3)), ["a"] * 3, [1, 2, 3]).images) == 3
+    grid = certain_to_uncertain_grid([*shades(2), None], ["a"] * 3, [1, 2, 3])
+    assert grid.images[:, 0, 0].tolist() == [0, 1, 190]  # a missing face is a grey tile
 
 
 @pytest.mark.parametrize("make", [certain_to_uncertain_png, guess_the_label_png])

@@ -219,3 +219,15 @@ def test_a_history_on_a_gpu_ends_on_the_host():
     assert history.seen[0].tolist() == [True, False, True, False] and history.evidence.is_cuda
     history.begin_epoch("cpu")
     assert history.evidence.device.type == "cpu" and history.probs(0).shape == (4, 2)
+
+
+def test_before_weighting_began_the_logits_counted_as_they_were():
+    alpha = np.array([0.2, 0.8, np.nan], dtype=np.float32)
+    logits = np.array([[2, 0], [0, 4], [0, 0]], dtype=np.float16)
+    arrays = {"alpha": alpha, "logits": logits, "low": np.zeros(3, dtype=bool)}
+    rows = [{"epoch": e, "alpha_mean": 0.5, "relative": True, "weighting": e > 0} for e in range(2)]
+    history = SCNHistory.restore(rows, [arrays, arrays], 3, 2)
+    assert np.allclose(history.weight(0), [1, 1, np.nan], equal_nan=True)
+    assert np.allclose(history.weight(1), [0.4, 1.6, np.nan], equal_nan=True)
+    assert np.allclose(history.probs(0)[0], torch.tensor([2.0, 0.0]).softmax(0))
+    assert np.allclose(history.probs(1)[1], torch.tensor([0.0, 6.4]).softmax(0))
