@@ -17,7 +17,7 @@ from fastai.learner import Callback, CancelValidException, Learner
 from scn_fastai.data.noise import flip_labels
 from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.training.fit import TrainSettings, face_learner
+from scn_fastai.experiments.fit import TrainSettings, face_learner
 
 
 def arguments(about: str, argv: list[str] | None = None) -> argparse.Namespace:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import SettingsError
-from scn_fastai.training.compare import Cell, finished, run_cell
+from scn_fastai.experiments.compare import Cell, finished, run_cell
+from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.training.features import features_of
-from scn_fastai.training.fit import TrainSettings
 from scn_fastai.training.head import find_head
 from scn_fastai.training.network import network_of
 from scn_fastai.training.predict import prepare

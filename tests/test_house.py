@@ -26,6 +26,7 @@ FLOORS = {
     "methods": 3,
     "detect": 3,
     "explain": 3,
+    "experiments": 4,
     "plots": 4,
     "widgets": 5,
     "cli": 6,
@@ -159,7 +160,7 @@ def test_a_wrong_import_is_found(module, source, word):
         ),
         ("plots.curves", "import plotly.graph_objects as go\nfrom ..training.run import Run"),
         ("widgets.explorer", "import ipywidgets\nfrom .. import plots"),
-        ("cli", "from . import __version__\nfrom .training import recipes\nfrom .widgets import explorer"),
+        ("cli", "from . import __version__\nfrom .experiments import recipes\nfrom .widgets import explorer"),
         ("explain.saliency", "from captum.attr import Saliency"),
     ],
 )

@@ -30,12 +30,12 @@ from tqdm import tqdm
 
 from scn_fastai.data.samples import FaceSet, ReadAccount
 from scn_fastai.errors import SCNError, SettingsError
+from scn_fastai.experiments.fit import TrainSettings, face_learner
 from scn_fastai.faces.degrade import IMAGE_KINDS, STRENGTHS, degrade, degrade_by
 from scn_fastai.faces.expressions import CLASSES, blend, random_expression
 from scn_fastai.faces.identity import random_identity
 from scn_fastai.faces.render import Pose, random_background, random_light, random_pose, render_face
 from scn_fastai.faces.soft import PAIRS
-from scn_fastai.training.fit import TrainSettings, face_learner
 from scn_fastai.training.predict import prepare
 
 SIZE = 64

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 
 from scn_fastai.data.source import Source
-from scn_fastai.training.fit import TrainSettings, train_faces
+from scn_fastai.experiments.fit import TrainSettings, train_faces
 from scn_fastai.training.runs_in import runs_in
 
 ROOT = Path(__file__).resolve().parent.parent

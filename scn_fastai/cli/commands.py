@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
-from scn_fastai.training.recipes import RECIPES, recipe
+from scn_fastai.experiments.recipes import Recipe, all_recipes, recipe
 
 
 def demo(options: Namespace) -> int:
     """A plain network and the default recipe on faces with human-like wrong labels."""
-    from scn_fastai.training.fit import TrainSettings
+    from scn_fastai.experiments.fit import TrainSettings
 
     _say("The faces of this demo are rendered; 30 % of their labels are made wrong on purpose, as people would.")
     source = Source("rendered", limit=2000, noise=0.3, noise_kind="human")
@@ -27,7 +27,7 @@ def demo(options: Namespace) -> int:
 
 def train(options: Namespace) -> int:
     """One recipe, one seed."""
-    from scn_fastai.training.fit import TellEpochs, expected_cost, train_faces
+    from scn_fastai.experiments.fit import TellEpochs, expected_cost, train_faces
 
     source, how = _source(options), _train_settings(options, options.seed)
     recipe(options.recipe)
@@ -57,13 +57,21 @@ def compare(options: Namespace) -> int:
 
 def recipes(options: Namespace) -> int:
     """The list of recipes."""
+    known = all_recipes().values()
     if options.json:
-        rows = [{"name": r.name, "about": r.about, "settings": r.settings.as_dict()} for r in RECIPES.values()]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([_card(r) for r in known], indent=1))
     else:
-        for r in RECIPES.values():
+        for r in known:
             print(f"{r.name:<14}{r.about}")
     return 0
+
+
+def _card(r: Recipe) -> dict:
+    """A recipe as JSON shows it: a method with its options and its card, SCN with its settings."""
+    card = {"name": r.name, "about": r.about}
+    if r.method is None:
+        return card | {"settings": r.settings.as_dict()}
+    return card | {"options": dict(r.options), **{key: getattr(r.method, key) for key in ("paper", "assumes", "costs")}}
 
 
 def predict(options: Namespace) -> int:
@@ -103,10 +111,10 @@ def report(options: Namespace) -> int:
 
 
 def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: Namespace) -> int:
+    from scn_fastai.experiments.compare import best_jobs, cells, finished
+    from scn_fastai.experiments.compare import compare as run_all
+    from scn_fastai.experiments.fit import expected_cost
     from scn_fastai.plots.comparison import recipe_table
-    from scn_fastai.training.compare import best_jobs, cells, finished
-    from scn_fastai.training.compare import compare as run_all
-    from scn_fastai.training.fit import expected_cost
 
     out = Path(options.out)
     grid = cells(names, seeds, how, source, out)
@@ -157,8 +165,8 @@ def _doctor(folder: Path) -> str:
 
 
 def _report_comparison(out: Path, runs: pd.DataFrame) -> Path:
+    from scn_fastai.experiments.compare import run_name
     from scn_fastai.plots import write_comparison
-    from scn_fastai.training.compare import run_name
     from scn_fastai.training.run import Run
 
     curves: dict[str, list[pd.DataFrame]] = {}
@@ -192,7 +200,7 @@ def _source(options: Namespace) -> Source:
 
 
 def _train_settings(options: Namespace, seed: int):
-    from scn_fastai.training.fit import TrainSettings
+    from scn_fastai.experiments.fit import TrainSettings
 
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")

@@ -1,1 +1,1 @@
-"""The loop: head, callback, ledger, history, runs, and the recipes that go through it."""
+"""The loop: head, callback, ledger, history, and runs on disk."""

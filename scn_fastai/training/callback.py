@@ -126,6 +126,11 @@ class SCNCallback(Callback):
             head.ledger_state = self.ledger.state
             head.load_ledger = self.ledger.load_state if self.restore_ledger else None
 
+    @property
+    def index(self) -> torch.Tensor | None:
+        """Positions in the training set of the running training batch's samples, [B]; None outside of one."""
+        return self._index
+
     def doctor(self) -> str:
         """The alpha doctor's sentence: whether alpha is doing anything, and what to change if not."""
         return self.history.doctor(self.settings.rank_margin).sentence
@@ -287,7 +292,8 @@ class SCNCallback(Callback):
 
     def _check(self) -> None:
         learn = self.learn
-        if any(isinstance(cb, MixHandler) for cb in learn.cbs):
+        acts = self.settings.weight or self.settings.rank or self.settings.relabel
+        if acts and any(isinstance(cb, MixHandler) for cb in learn.cbs):
             raise SettingsError(
                 "SCN cannot be combined with MixUp or CutMix, which give an image two labels and no sample of its "
                 "own: remove one of the two callbacks."

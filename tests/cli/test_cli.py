@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from scn_fastai.cli import main
-from scn_fastai.training.recipes import RECIPES
+from scn_fastai.experiments.recipes import all_recipes
 
 OPTIONS = "--data rendered --limit 80 --arch small --device cpu --size 16 --batch-size 16"
 TINY = OPTIONS.split()
@@ -41,7 +41,9 @@ def printed(capsys) -> dict | list:
 
 def test_recipes_are_listed_as_objects_with_a_name(capsys):
     assert main(["recipes", "--json"]) == 0
-    assert {entry["name"] for entry in printed(capsys)} == set(RECIPES) >= {"plain", "default", "paper", "released"}
+    assert (
+        {entry["name"] for entry in printed(capsys)} == set(all_recipes()) >= {"plain", "default", "paper", "released"}
+    )
 
 
 def test_train_prints_one_json_summary_and_writes_run_and_report(tmp_path, capsys):

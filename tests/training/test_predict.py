@@ -8,8 +8,8 @@ from small_faces import CLASSES, small_faces
 
 from scn_fastai import Run
 from scn_fastai.errors import RunError
+from scn_fastai.experiments.fit import TrainSettings, train_faces
 from scn_fastai.faces.lab import FaceState, look
-from scn_fastai.training.fit import TrainSettings, train_faces
 from scn_fastai.training.predict import FEW, predict_files, predictor
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=32, device="cpu", half=False)

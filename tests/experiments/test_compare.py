@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from scn_fastai.data.source import Source
-from scn_fastai.training.compare import cells, compare
-from scn_fastai.training.fit import TrainSettings
+from scn_fastai.experiments.compare import cells, compare
+from scn_fastai.experiments.fit import TrainSettings
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
 SOURCE = Source("rendered", limit=48, noise=0.3)

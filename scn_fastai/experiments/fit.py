@@ -23,10 +23,10 @@ from sklearn.metrics import roc_auc_score
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError
+from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import repair_measures
 from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
-from scn_fastai.training.recipes import recipe as recipe_by_name
 from scn_fastai.training.run import Run
 from scn_fastai.training.truth import TruthColumns
 
@@ -57,7 +57,7 @@ def face_learner(
 
     Args:
         faces: with the splits train and valid; given labels in ``label``.
-        recipe: a name in RECIPES.
+        recipe: a name, as `recipe()` understands it.
         train: how to train.
         folder: where the Run is saved after each epoch; None saves nothing.
     """
@@ -76,6 +76,8 @@ def face_learner(
     truth = _truth_codes(faces)
     if truth is not None:
         learn.add_cb(TruthColumns(truth))
+    if chosen.method is not None:
+        chosen.method.prepare(learn, faces, **chosen.options)
     _add_speed(learn, train, device)
     return learn
 

@@ -13,7 +13,7 @@ import torch
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError
-from scn_fastai.training.fit import TellEpochs, TrainSettings, train_faces
+from scn_fastai.experiments.fit import TellEpochs, TrainSettings, train_faces
 from scn_fastai.training.run import finish_swap
 
 

@@ -16,8 +16,8 @@ from scn_fastai import Run, flip_labels
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet, ReadAccount
 from scn_fastai.errors import DataError, RunError, SettingsError
-from scn_fastai.training import recipes
-from scn_fastai.training.fit import Cost, TrainSettings, _torch_sgd, expected_cost, face_learner, train_faces
+from scn_fastai.experiments import recipes
+from scn_fastai.experiments.fit import Cost, TrainSettings, _torch_sgd, expected_cost, face_learner, train_faces
 from scn_fastai.training.network import build_network
 
 TRAIN = TrainSettings(arch="small", epochs=3, batch_size=32, device="cpu", half=False)

@@ -1,0 +1,24 @@
+"""What a method is: a change to an ordinary Learner, and a card that says what it assumes and costs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train that has a name.
+
+    ``prepare(learn, faces, **options)`` changes a Learner before it is fitted: it adds callbacks, sets
+    ``learn.loss_func``, or wraps the network. The Learner carries an SCNCallback that changes nothing (plain
+    settings): it keeps history and ledger, and its ``index`` says which samples a batch holds. ``faces`` is the
+    FaceSet behind the loaders, for methods that look at its table (votes, say). ``options`` holds every option with
+    its default.
+    """
+
+    name: str
+    prepare: Callable[..., None]
+    about: str  # one line, as `scn recipes` shows it
+    paper: str  # authors, title, venue, year
+    assumes: str
+    costs: str
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
