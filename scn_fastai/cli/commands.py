@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from argparse import Namespace
 from dataclasses import asdict
@@ -37,10 +38,12 @@ def train(options: Namespace) -> int:
     faces = source.load(options.seed)
     _say(str(faces.account))
     _say(f"{faces!r}\nThis will take {expected_cost(faces, how)}.")
-    shown = sys.stderr.isatty() and not options.json
+    shown = sys.stderr.isatty() and not options.json and _first()
     about = {"data": source.as_dict()}
-    callbacks = [] if shown else [TellEpochs(_say, options.recipe)]
+    callbacks = [] if shown or not _first() else [TellEpochs(_say, options.recipe)]
     summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about)
+    if not _first():
+        return 0
     written = _report_run(out, faces, summary)
     _print_summary(summary, options.json)
     _say(f"{_doctor(out)}\nReport: {written}")
@@ -236,5 +239,11 @@ def _plain(value):
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def _first() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    if _first():
+        print(line, file=sys.stderr)

@@ -27,6 +27,7 @@ from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import repair_measures
 from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
+from scn_fastai.training.processes import distributed, rank, share_of_batch
 from scn_fastai.training.run import Run
 from scn_fastai.training.truth import TruthColumns
 
@@ -66,7 +67,7 @@ def face_learner(
     if device.type == "cpu":
         keep_freed_memory()
     set_seed(train.seed, reproducible=False)
-    dls = face_loaders(faces, train.batch_size, train.size, device=device)
+    dls = face_loaders(faces, share_of_batch(train.batch_size), train.size, device=device)
     chosen = recipe_by_name(recipe)
     scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, dls, folder))
     model = build_network(train.arch, dls.c).to(device)
@@ -143,7 +144,8 @@ def train_faces(
 ) -> dict:
     """Train one recipe on faces and return its summary (see `summary_of`); the Run lies in ``folder``.
 
-    ``about`` is added to the Run's settings: where the faces come from, say.
+    ``about`` is added to the Run's settings: where the faces come from, say. In the processes that `torchrun`
+    started, each trains on its share of every batch, and the first one writes the run.
 
     Raises:
         DataError: a class has no training face, or there are fewer of them than one batch holds.
@@ -162,13 +164,14 @@ def train_faces(
         learn.logger = noop
     began = time.perf_counter()
     if start < train.epochs:
-        learn.fit_one_cycle(train.epochs, train.lr, start_epoch=start)
+        with distributed(learn):
+            learn.fit_one_cycle(train.epochs, train.lr, start_epoch=start)
     seconds = time.perf_counter() - began
     seen = (train.epochs - start) * len(learn.dls.train) * train.batch_size
     summary = summary_of(learn.scn, _truth_codes(faces))
     summary |= {"recipe": recipe, "seed": train.seed, "n_train": len(learn.dls.train_ds)}
     summary |= {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
-    if folder is not None:
+    if folder is not None and rank() == 0:
         _write_json(Path(folder) / "summary.json", summary)
     return summary
 

@@ -22,6 +22,7 @@ from scn_fastai.training.indices import batch_index, check_loader, forget_order,
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.measures import label_accuracy
 from scn_fastai.training.optimizer import release_head, train_head
+from scn_fastai.training.processes import gather, in_all, mean_of_all, n_processes, not_padding, own_part, rank
 from scn_fastai.training.rule import may_relabel, may_weight, relabel_all, relabel_batch
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
@@ -193,14 +194,15 @@ class SCNCallback(Callback):
             return
         if self._watching and self.history.epoch == 0 and self._position <= self.learn.dl.bs:
             self._check_output()
-        self._alpha = self._head.alpha.as_subclass(torch.Tensor)
+        # Alpha of the whole batch, that of other processes too: groups and mean are those of all.
+        self._alpha = gather(self._head.alpha.as_subclass(torch.Tensor))
         self._logits = self.learn.pred.as_subclass(torch.Tensor)
         if not self._weighs:
             self._weight = torch.ones_like(self._alpha)
             return
         self._weight = relative_importance(self._alpha) if self.settings.relative else self._alpha
         if self.settings.weight:
-            self.learn.pred = weighted_logits(self._logits.float(), self._weight)
+            self.learn.pred = weighted_logits(self._logits.float(), own_part(self._weight))
 
     def after_loss(self) -> None:
         """Add the rank regularization loss (Eq. 3)."""
@@ -208,13 +210,21 @@ class SCNCallback(Callback):
             return
         s, wce = self.settings, self.learn.loss_grad
         margin = s.rank_margin if self._head.margin is None else self._head.margin
-        rank = rank_regularization(self._alpha, s.beta, margin)
+        rank_loss = rank_regularization(self._alpha, s.beta, margin)
         if self._watching:
             high, low = group_means(self._alpha.detach(), s.beta)
-            self.history.add(wce=wce, rank=rank, alpha_high=high, alpha_low=low)
+            self.history.add(wce=mean_of_all(wce), rank=rank_loss, alpha_high=high, alpha_low=low)
         if s.rank and self._weighs:
-            self.learn.loss_grad = combine_losses(rank, wce, s.gamma, s.combine)
+            self.learn.loss_grad = combine_losses(rank_loss, wce, s.gamma, s.combine)
             self.learn.loss = self.learn.loss_grad.detach().clone()
+        if n_processes() > 1:  # which wait for a gradient of every weight, also of those that take no part yet
+            self.learn.loss_grad = self.learn.loss_grad + 0 * (rank_loss + self._alpha.sum())
+
+    def before_step(self) -> None:
+        """Many processes: weights that take no part have no gradient, as in one process, and so do not decay."""
+        if n_processes() > 1 and not (self._weighs and (self.settings.weight or self.settings.rank)):
+            for p in self._head.own_parameters():
+                p.grad = None
 
     def after_batch(self) -> None:
         """Note alpha, logits and evidence of the batch; relabel by it if the evidence is that of the step."""
@@ -256,7 +266,7 @@ class SCNCallback(Callback):
             return
         self._ended = False
         self.history.note(**self._recorded())
-        if self.saved is not None:
+        if self.saved is not None and rank() == 0:
             self.saved.save_epoch(self.learn, self)
 
     def after_fit(self) -> None:
@@ -268,17 +278,19 @@ class SCNCallback(Callback):
     # -- steps -----------------------------------------------------------------------------------------------
 
     def _observe(self) -> None:
-        s, index = self.settings, self._index
-        alpha, logits = self._alpha.detach(), self._logits.detach().float()
-        low = low_importance(alpha, s.beta)
+        s, index = self.settings, gather(self._index)
+        alpha, logits = self._alpha.detach(), gather(self._logits.detach().float())
+        weight, low = self._weight.detach(), low_importance(alpha, s.beta)
+        size = len(self._index)
+        drawn = not_padding(self.learn.dl, self._position - size, size, index.device)
+        if drawn is not None:
+            index, alpha, logits, weight, low = (t[drawn] for t in (index, alpha, logits, weight, low))
         self.history.see(index, alpha, logits, low)
         if self._head.margin is not None:
             self._head.margin.data.clamp_(0, 1)
         if not s.relabel and s.weight_from != "settled":
             return
-        probs = (
-            weighted_logits(logits, self._weight.detach()) if s.logits == "weighted" and s.weight else logits
-        ).softmax(1)
+        probs = (weighted_logits(logits, weight) if s.logits == "weighted" and s.weight else logits).softmax(1)
         if s.evidence == "averaged":
             self.history.average(index, probs, s.evidence_decay)
         elif self._relabels:
@@ -317,7 +329,7 @@ class SCNCallback(Callback):
             )
 
     def _check_epoch(self) -> None:
-        disagreed = int(self._disagreed)
+        disagreed = int(in_all(self._disagreed))
         if disagreed:
             self.ledger.rollback()
             raise SettingsError(

@@ -18,6 +18,7 @@ import torch
 from fastai.optimizer import Optimizer
 from fastcore.foundation import L
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from scn_fastai.errors import RunError
 from scn_fastai.training.folders import finish_swap, old_folder, replace_file, swap
@@ -153,7 +154,8 @@ class Run:
         """Write the whole run as it is after an epoch; nothing while a resume skips the epochs that were trained."""
         if self._random is not None:
             return
-        weights = {k: v for k, v in learn.model.state_dict().items() if isinstance(v, Tensor)}
+        model = learn.model.module if isinstance(learn.model, DistributedDataParallel) else learn.model
+        weights = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
         resume = _plain({"opt": learn.opt.state_dict(), "random": _random_state(learn)})
         self.save(weights, resume)
 
