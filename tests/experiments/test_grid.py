@@ -25,9 +25,6 @@ def test_each_run_is_a_row_with_its_settings_and_what_made_it(tmp_path):
     assert table[["line", "seed"]].values.tolist() == [["baseline", 0], ["SCN", 0], ["baseline", 1], ["SCN", 1]]
     assert table["noise"].tolist() == [0, 0.3, 0, 0.3]
     assert (table["label_accuracy_before"] < 1).tolist() == [False, True] * 2
-        table["noise"].tolist() == [0, 0.3, 0, 0.3]
-        and (table["label_accuracy_before"] < 1).tolist() == [False, True] * 2
-    )
     assert table["paper RAF-DB"].tolist() == [72.0, 60.61] * 2 and (table["torch"] != "").all()
     assert table["order"].tolist() == [0, 1, 0, 1] and told[-1][:2] == (4, 4)
     stored, about = read_results(tmp_path / "out")
