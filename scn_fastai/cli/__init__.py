@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import commands, faces
+from scn_fastai.cli import commands, experiment, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
+    about = "run a table or figure of the paper (table2, table4, table5, table6, fig5, table7)"
+    experiment.add_options(_verb(verbs, "experiment", experiment.run, about))
     _faces(verbs)
     return top
 

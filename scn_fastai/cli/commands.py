@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from scn_fastai.cli import experiment
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.recipes import Recipe, all_recipes, recipe
@@ -98,6 +99,8 @@ def report(options: Namespace) -> int:
     from scn_fastai.training.run import Run
 
     folder = Path(options.folder)
+    if (folder / "experiment.json").exists():
+        return experiment.show(folder, as_json=options.json)
     if (folder / "runs.json").exists():
         runs = pd.DataFrame(json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"])
         written = _report_comparison(folder, runs)

@@ -146,3 +146,16 @@ def test_cured_labels_can_be_trained_on_elsewhere(tmp_path, capsys):
     assert main(["train", "--data", "csv", "--path", str(path), "--arch", "small", "--epochs", "1", "--batch-size", "4",
                  "--out", str(tmp_path / "run"), "--json", "--device", "cpu"]) == 0  # fmt: skip
     assert printed(capsys)["n_train"] > 0
+
+
+def test_an_experiment_prints_lines_and_claims_and_report_shows_it_again(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    options = ["--seeds", "0", "--lines", "plain,paper", "--limit", "64", "--epochs", "1", "--out", out, "--jobs", "1"]
+    assert main(["experiment", "table5", *options, "--json"]) == 0
+    told = printed(capsys)
+    assert [row["line"] for row in told["lines"]] == ["none", "weight + rank + relabel"] and told["claims"] == []
+    assert main(["report", out, "--json"]) == 0
+    assert printed(capsys)["lines"] == told["lines"]
+    for wrong, words in (("--lines=smoothing", "no line of"), ("--size=huge", "no size"), ("--seeds=a", "no seeds")):
+        assert main(["experiment", "table5", "--out", out, wrong]) == 2
+        assert words in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""The paper's tables as experiments: figures are the paper's, recipes exist, claims are about lines that are there."""
+
+import pytest
+
+from scn_fastai.errors import SettingsError
+from scn_fastai.experiments.paper_tables import EXPERIMENTS, Claim, Experiment, Line, experiment
+
+OTHERS = {"curriculumnet", "metacleaner", "dlpcnn", "ltnet", "gacnn", "ran", "upsample", "weightedloss", "pld"}
+
+
+def figure(name, key, column):
+    return next(line for line in experiment(name).lines if line.key == key).paper[column]
+
+
+def test_figures_are_those_that_the_paper_printed():
+    assert figure("table2", "plain@0.3", "RAF-DB") == 46.81 and figure("table2", "paper@0.3", "RAF-DB") == 60.61
+    assert figure("table2", "paper@0.1", "FERPlus") == 78.53 and figure("table4", "paper@0", "AffectNet") == 47.28
+    assert figure("table5", "paper@0", "RAF-DB") == 78.31 and figure("table5", "relabel-only@0", "RAF-DB") == 71.25
+    assert figure("table6", "paper:gamma=0.8@0", "RAF-DB") == 71.75
+    assert figure("table7", "ran@0", "FERPlus") == 88.55
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_line_is_a_recipe_and_the_plain_network_stands_beside(name):
+    from scn_fastai.experiments.recipes import recipe
+
+    lines = experiment(name).lines
+    assert all(recipe(line.recipe) for line in lines if line.recipe not in OTHERS)
+    assert any(line.recipe == "plain" for line in lines) and experiment(name).claims
+
+
+def test_what_does_not_exist_gets_a_sentence():
+    with pytest.raises(SettingsError, match="no experiment 'table9'; there are: table2"):
+        experiment("table9")
+    with pytest.raises(SettingsError, match="claim about a line it lacks"):
+        Experiment("x", "x", (Line("a", "plain"),), (Claim("a beats b", "plain@0", "paper@0"),))

@@ -1,0 +1,68 @@
+"""The paper's table beside ours: spread over seeds, verdicts of claims, and runs that failed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from scn_fastai.errors import DataError
+from scn_fastai.plots.paper_table import claims_figure, claims_table, paper_lines, verdict, write_experiment
+
+CLAIMS = [{"text": "a beats b", "better": "a", "than": "b"}, {"text": "b beats c", "better": "b", "than": "c"}]
+
+
+def results(**changes):
+    """Three lines with three seeds: a above b in every seed, b and c mixed."""
+    last = {"a": (0.70, 0.72, 0.71), "b": (0.60, 0.63, 0.60), "c": (0.64, 0.55, 0.61)} | changes
+    rows = [
+        {"line": f"line {key}", "key": key, "order": order, "seed": seed, "accuracy_last": value,
+         "accuracy_best": value, "paper RAF-DB": 70.0 + order}
+        for order, (key, values) in enumerate(last.items())
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_line_has_mean_and_spread_and_the_paper_beside_it():
+    table = paper_lines(results().sample(frac=1, random_state=0))
+    assert table["line"].tolist() == ["line a", "line b", "line c"] and table["seeds"].tolist() == [3, 3, 3]
+    assert table["ours, last epoch"][0] == "71.00 ± 1.00" and table["paper RAF-DB"].tolist() == [
+        "70.00",
+        "71.00",
+        "72.00",
+    ]
+
+
+def test_verdicts_are_those_of_a_paired_t_test():
+    table = claims_table(results(), CLAIMS)
+    assert table["verdict"].tolist() == ["holds", "not decided"]
+    frame = results().pivot(index="seed", columns="key", values="accuracy_last")
+    for row, (better, than) in zip(table.itertuples(), (("a", "b"), ("b", "c")), strict=True):
+        assert (ttest_rel(frame[better], frame[than]).pvalue < 0.05) == (row.verdict != "not decided")
+    assert claims_table(results(), [{"text": "b beats a", "better": "b", "than": "a"}])["verdict"][0] == "does not hold"
+
+
+@pytest.mark.parametrize("mean", [np.nan, 0.0, 0.1])
+def test_one_seed_decides_nothing(mean):
+    assert verdict(mean, np.nan) == ("no runs" if np.isnan(mean) else "not decided")
+
+
+def test_runs_that_failed_are_counted_and_named(tmp_path):
+    table = results(b=(0.6, np.nan, 0.6)).assign(error=[None] * 4 + ["ValueError: no luck"] + [None] * 4)
+    lines = paper_lines(table)
+    assert lines["seeds"].tolist() == [3, 2, 3] and lines["failed"].tolist() == [0, 1, 0]
+    page = write_experiment(table, {"size": "tiny", "claims": CLAIMS}, "Table X", tmp_path / "x.html")
+    text = page.read_text(encoding="utf-8")
+    assert "no luck" in text and "Table X" in text and "a beats b" in text
+
+
+def test_the_figure_shows_each_claim_once():
+    figure = claims_figure(claims_table(results(), CLAIMS))
+    assert sorted(name for trace in figure.data for name in trace.y) == ["a beats b", "b beats c"]
+    empty = claims_figure(claims_table(results(), []))
+    assert not len(empty.data)
+
+
+def test_another_table_gets_a_sentence():
+    with pytest.raises(DataError, match="lack the column 'line'"):
+        paper_lines(pd.DataFrame({"x": [1]}))
