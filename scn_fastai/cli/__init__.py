@@ -1,9 +1,9 @@
-"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``."""
+"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``, ``detect``."""
 
 import argparse
 import sys
 
-from scn_fastai.cli import commands, faces
+from scn_fastai.cli import commands, detect, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
+    detect.add_arguments(_verb(verbs, "detect", detect.detect, "which detector finds the wrong labels of a run"))
     _faces(verbs)
     return top
 

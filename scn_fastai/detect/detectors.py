@@ -216,7 +216,7 @@ def table_of_scores(scores, problems, given, truth, classes=None, votes=None, n_
         rows.append(row | ({} if entropy is None else {"spearman": rank_correlation(score, entropy)}))
     rows += [{"detector": name, "problem": words} for name, words in problems.items()]
     table = figures_frame(rows).sort_values("auroc", ascending=False, kind="stable", na_position="last")
-    return table.fillna({"problem": "", "undefined": ""}).reset_index(drop=True)
+    return table.reset_index(drop=True)
 
 
 def votes_of(run: Run) -> np.ndarray | None:

@@ -186,4 +186,5 @@ def figures_frame(rows: list[dict]) -> pd.DataFrame:
     """Rows of `detection_figures` as a table whose columns are the same whatever could be computed."""
     names = [f"{m}{kind}{end}" for kind in ("", "_within") for m in METRICS for end in ("", "_low", "_high")]
     columns = ["detector", "n", "wrong", *names, "spearman", "undefined", "problem"]
-    return pd.DataFrame(rows).reindex(columns=columns).astype({"n": "Int64", "wrong": "Int64"})
+    rows = [{"undefined": "", "problem": ""} | row for row in rows]
+    return pd.DataFrame(rows, columns=columns).astype({"n": "Int64", "wrong": "Int64"})
