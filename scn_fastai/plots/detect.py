@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 
 
 def bars_of(table: pd.DataFrame, metric: str = "auroc") -> tuple[list[Bar], float]:
-    """The bars, best first, and what chance gives: 0.5 for AUROC, for the others the share of wrong labels (NaN unknown).
+    """The bars, best first, and what chance gives: 0.5 for AUROC, else the share of wrong labels (NaN: not known).
 
     Raises:
         DataError: there is no such figure.
@@ -207,17 +207,17 @@ def rank_scatter(
             draw(1 - share, line={"color": INK, "width": 1.5, "dash": "dash"})
     tidy(figure, markup(title), height=560, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     room = {"range": [-0.02, 1.02], "tickformat": ".0%", "zeroline": False}
-    figure.update_xaxes(title_text=axis_words(names[0]), **room)
-    return figure.update_yaxes(title_text=axis_words(names[1]), **room)
+    figure.update_xaxes(title_text=axis_words(names[0], "right"), **room)
+    return figure.update_yaxes(title_text=axis_words(names[1], "above"), **room)
 
 
-def axis_words(name: str) -> str:
-    """The label of an axis.
+def axis_words(name: str, end: str) -> str:
+    """The label of an axis; ``end`` says where the suspicious are.
 
-    >>> axis_words("aum")
-    'rank by aum (right, above: more suspicious)'
+    >>> axis_words("aum", "right")
+    'rank by aum (right: more suspicious)'
     """
-    return f"rank by {name} (right, above: more suspicious)"
+    return f"rank by {name} ({end}: more suspicious)"
 
 
 def groups_words(table: pd.DataFrame, names: Sequence[str], share: float) -> str:

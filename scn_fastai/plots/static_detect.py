@@ -92,9 +92,11 @@ def rank_scatter_png(
         if share is not None:
             axes.axvline(1 - share, color=INK, linestyle="--", linewidth=1)
             axes.axhline(1 - share, color=INK, linestyle="--", linewidth=1)
-        for room, words in ((axes.set_xlim, axes.set_xlabel), (axes.set_ylim, axes.set_ylabel)):
-            room(-0.02, 1.02)
-            words(axis_words(names[0] if words == axes.set_xlabel else names[1]))
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set_xlabel(axis_words(names[0], "right"))
+        axes.set_ylabel(axis_words(names[1], "above"))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_title(title, loc="left")
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, markerscale=2)
         return figure_bytes(figure)
