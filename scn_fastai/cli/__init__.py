@@ -1,9 +1,9 @@
-"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``, ``detect``."""
+"""The command line: ``scn`` with ``demo``, ``train``, ``compare``, ``predict``, ``report``, ``detect`` and more."""
 
 import argparse
 import sys
 
-from scn_fastai.cli import commands, detect, faces
+from scn_fastai.cli import commands, detect, experiment, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
     detect.add_arguments(_verb(verbs, "detect", detect.detect, "which detector finds the wrong labels of a run"))
+    run_table = _verb(verbs, "experiment", experiment.experiment, "train a table of the paper; finished runs are kept")
+    experiment.add_arguments(run_table)
     _faces(verbs)
     return top
 

@@ -57,7 +57,12 @@ def best_jobs(n_cells: int, device: str = "auto") -> int:
     return max(1, min(n_cells, os.cpu_count() or 1))
 
 
-def compare(grid: list[Cell], jobs: int = 1, progress: Callable[[int, int, str], None] | None = None) -> pd.DataFrame:
+def compare(
+    grid: list[Cell],
+    jobs: int = 1,
+    progress: Callable[[int, int, str], None] | None = None,
+    run: Callable[..., dict] | None = None,
+) -> pd.DataFrame:
     """Run every cell that is not done yet; a row per run (see `summary_of`), in the order of the grid.
 
     A finished run is never run again, an interrupted one goes on from its last epoch.
@@ -66,6 +71,7 @@ def compare(grid: list[Cell], jobs: int = 1, progress: Callable[[int, int, str],
         grid: the cells.
         jobs: how many run at a time, each in a process of its own with its share of the cores.
         progress: called with epochs done, epochs in all, and a line about the run that moved.
+        run: what trains a cell; None: `run_cell`.
 
     Raises:
         RunError: a folder holds a run with other settings.
@@ -79,23 +85,26 @@ def compare(grid: list[Cell], jobs: int = 1, progress: Callable[[int, int, str],
         if progress is not None:
             progress(next(count, total), total, line)
 
-    for cell, summary in _one_by_one(left, tell) if jobs == 1 else _in_processes(left, jobs, tell):
+    run = run or run_cell
+    for cell, summary in _one_by_one(left, tell, run) if jobs == 1 else _in_processes(left, jobs, tell, run):
         done[cell.folder] = summary
     return pd.DataFrame([done[cell.folder] for cell in grid])
 
 
-def _one_by_one(left: list[Cell], tell: Callable[[str], None]) -> Iterator[tuple[Cell, dict]]:
+def _one_by_one(left: list[Cell], tell: Callable[[str], None], run: Callable) -> Iterator[tuple[Cell, dict]]:
     for cell in left:
-        yield cell, run_cell(cell, tell)
+        yield cell, run(cell, tell)
 
 
-def _in_processes(left: list[Cell], jobs: int, tell: Callable[[str], None]) -> Iterator[tuple[Cell, dict]]:
+def _in_processes(
+    left: list[Cell], jobs: int, tell: Callable[[str], None], run: Callable
+) -> Iterator[tuple[Cell, dict]]:
     """Each cell in a process of its own; what they tell comes through a queue."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
     with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
         queue = manager.Queue()
-        futures = {pool.submit(run_cell, cell, queue.put, threads): cell for cell in left}
+        futures = {pool.submit(run, cell, queue.put, threads): cell for cell in left}
         waiting = set(futures)
         while waiting:
             ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
