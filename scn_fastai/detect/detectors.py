@@ -22,7 +22,7 @@ WHERE = {
     "features": "features of every sample (`run_features`, or scn detect --features)",
     "out_of_fold": "out-of-fold probabilities (`out_of_fold`, or scn detect --folds 5)",
     "held_out_alpha": "alpha of networks that did not train on the sample (`out_of_fold`, or scn detect --folds 5)",
-    "cyclic": "the history of a training with a cyclic learning rate (`train_cyclic`)",
+    "cyclic": "the history of a training with a cyclic learning rate (`train_cyclic`, or scn detect --cyclic 20)",
     "density": "the densities that the method CurriculumNet measures",
     "metacleaner": "the confidences that the method MetaCleaner measures",
 }
