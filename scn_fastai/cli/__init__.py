@@ -1,9 +1,9 @@
-"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``."""
+"""The command line: ``scn`` with ``demo``, ``train``, ``compare``, ``predict``, ``report``, ``detect`` and more."""
 
 import argparse
 import sys
 
-from scn_fastai.cli import commands, experiment, faces
+from scn_fastai.cli import commands, detect, experiment, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -36,8 +36,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("folder", metavar="RUN", help="folder of the run")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
-    report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
-    about = "run a table or figure of the paper (table2, table4, table5, table6, fig5, table7)"
+    report.add_argument("folder", metavar="DIR", help="folder of a run, of a comparison, or of experiments")
+    detect.add_arguments(_verb(verbs, "detect", detect.detect, "which detector finds the wrong labels of a run"))
+    about = "run a table or figure of the paper (table2, table4, ..., fig5, detect); finished trainings are kept"
     experiment.add_options(_verb(verbs, "experiment", experiment.run, about))
     _faces(verbs)
     return top

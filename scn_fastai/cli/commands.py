@@ -95,12 +95,13 @@ def predict(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """The HTML report of a run or a comparison."""
+    """The HTML report of a run, of a comparison, or of every experiment in a folder."""
+    from scn_fastai.experiments.grid import experiments_in
     from scn_fastai.training.run import Run
 
     folder = Path(options.folder)
-    if (folder / "experiment.json").exists():
-        return experiment.show(folder, as_json=options.json)
+    if experiments := experiments_in(folder):
+        return max(experiment.show(folder, name, options.json) for name in experiments)
     if (folder / "runs.json").exists():
         runs = pd.DataFrame(json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"])
         written = _report_comparison(folder, runs)

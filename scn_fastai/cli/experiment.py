@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
 from scn_fastai.errors import SettingsError
@@ -15,55 +16,67 @@ from scn_fastai.experiments.paper_tables import EXPERIMENTS, Experiment, experim
 
 def add_options(verb: ArgumentParser) -> None:
     """The options of the command."""
-    verb.add_argument("name", metavar="TABLE", help=", ".join(EXPERIMENTS))
+    verb.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     verb.add_argument("--size", default="quick", help="quick (rendered faces), real (FERPlus, small) or full (GPUs)")
-    verb.add_argument("--path", help="where the real faces lie (ferplus.zip, or its folder)")
+    verb.add_argument("--path", help="where FERPlus lies (ferplus.zip, or its folder), for real and full")
     verb.add_argument("--seeds", default="0,1,2", help="whole numbers, separated by commas")
     verb.add_argument("--lines", help="only lines of these recipes, separated by commas")
-    verb.add_argument("--limit", type=int, help="training faces (default: those of the size)")
-    verb.add_argument("--epochs", type=int, help="epochs (default: those of the size)")
-    verb.add_argument("--noise-kind", default="symmetric", help="symmetric, confusion or human")
+    verb.add_argument("--limit", type=int, metavar="N", help="other number of training faces")
+    verb.add_argument("--epochs", type=int, help="other number of epochs")
+    verb.add_argument("--batch-size", type=int, help="other batch size")
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     verb.add_argument("--jobs", type=int, help="runs at a time (default: one a core; 1 on a GPU)")
-    verb.add_argument("--out", help="folder for runs and results (default: runs/TABLE-SCALE)")
+    verb.add_argument("--out", help="folder for runs and results (default: runs/experiments/SIZE)")
 
 
 def run(options: Namespace) -> int:
     """Train what is not trained yet; print the lines and the claims, and write the page."""
     from scn_fastai.experiments.compare import best_jobs
-    from scn_fastai.experiments.grid import run_experiment
+    from scn_fastai.experiments.grid import detector_results, run_experiment
 
-    asked, size = _lines(experiment(options.name), options.lines), _size(options)
-    seeds = [int(seed) for seed in options.seeds.split(",")] if options.seeds.replace(",", "").isdigit() else None
-    if seeds is None:
-        raise SettingsError(f"{options.seeds!r} are no seeds: give whole numbers separated by commas, such as 0,1,2.")
-    out = Path(options.out or f"runs/{asked.name}-{size.name}")
+    asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), _seeds(options.seeds)
+    out = Path(options.out or f"runs/experiments/{size.name}")
     jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)
-    print(f"{asked.title}: {size.about}.", file=sys.stderr)
+    _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
-        results = run_experiment(asked, size, seeds, out, jobs, options.noise_kind, lambda *now: _move(bar, *now))
-    return show(out, results, options.json)
+        results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now))
+    if asked.name == "detect":
+        detector_results(results, out).to_csv(out / "detectors.csv", index=False)
+    return show(out, asked.name, options.json)
 
 
-def show(folder: Path, results=None, as_json: bool = False) -> int:
-    """Print an experiment's lines and claims, and write its page."""
+def show(folder: Path, name: str, as_json: bool = False) -> int:
+    """Print an experiment's lines and claims, and write its page; 1 if a training failed."""
     from scn_fastai.experiments.grid import read_results
     from scn_fastai.plots.paper_table import claims_table, paper_lines, write_experiment
 
-    stored, about = read_results(folder)
-    results = stored if results is None else results
-    title = experiment(about["experiment"]).title
-    claims = claims_table(results, about["claims"])
-    written = write_experiment(results, about, title, Path(folder) / "report.html")
+    results, about = read_results(folder, name)
+    lines, claims = paper_lines(results), claims_table(results, about["claims"])
+    detectors = Path(folder) / "detectors.csv"
+    found = detector_words(pd.read_csv(detectors)) if name == "detect" and detectors.exists() else None
+    written = write_experiment(results, about, Path(folder) / f"{name}.html")
+    failed = results[results["error"].notna()] if "error" in results else results.head(0)
     if as_json:
-        lines = paper_lines(results).to_dict("records")
-        told = [{k: _json(v) for k, v in row.items()} for row in claims.to_dict("records")]
-        print(json.dumps({"experiment": about["experiment"], "lines": lines, "claims": told, "report": str(written)}))
+        told = {"experiment": name, "size": about["size"], "lines": _records(lines), "claims": _records(claims)}
+        told |= {"failed": _records(failed[["line", "seed", "error"]]) if len(failed) else [], "report": str(written)}
+        print(json.dumps(told | ({} if found is None else {"detectors": found.to_dict()})))
     else:
-        print(paper_lines(results).to_string(index=False))
-        if len(claims):
-            print(f"\n{claims[['claim', 'difference', 'verdict']].to_string(index=False)}")
-        print(f"\nReport: {written}")
-    return 1 if "error" in results and results["error"].notna().any() else 0
+        for table in (lines, claims[["claim", "difference", "verdict"]]):
+            if len(table):
+                print(table.to_string(index=False) + "\n")
+        if found is not None:
+            print(found.to_string(float_format="%.1f", na_rep="-") + "\n")
+        print(f"In %, on {about['about']}.\nReport: {written}")
+    for row in failed.drop_duplicates("error").itertuples():
+        _say(f"scn: {row.line}: {row.error}")
+    return 1 if len(failed) else 0
+
+
+def detector_words(detectors: pd.DataFrame) -> pd.DataFrame:
+    """AUROC in % for each detector (rows) and line (columns), mean over seeds, best first."""
+    known = detectors[detectors["auroc"].notna()]
+    means = 100 * known.pivot_table(index="detector", columns="line", values="auroc", sort=False)
+    return means.loc[means.mean(axis=1).sort_values(ascending=False).index]
 
 
 def _lines(asked: Experiment, recipes: str | None) -> Experiment:
@@ -76,8 +89,8 @@ def _lines(asked: Experiment, recipes: str | None) -> Experiment:
         there = ", ".join(dict.fromkeys(line.recipe for line in asked.lines))
         raise SettingsError(f"{asked.name} has no line of {sorted(unknown)[0]!r}; there are: {there}.")
     lines = tuple(line for line in asked.lines if line.recipe in wanted)
-    keys = {line.key for line in lines}
-    return replace(asked, lines=lines, claims=tuple(c for c in asked.claims if {c.better, c.than} <= keys))
+    there = {line.label for line in lines}
+    return replace(asked, lines=lines, claims=tuple(c for c in asked.claims if {c.better, c.than} <= there))
 
 
 def _size(options: Namespace):
@@ -86,17 +99,30 @@ def _size(options: Namespace):
     if options.size not in SIZES:
         raise SettingsError(f"There is no size {options.size!r}; there are: {', '.join(SIZES)}.")
     size = SIZES[options.size]
-    source, train = size.source, size.train
-    if options.path:
-        source = replace(source, path=options.path)
-    if options.limit:
-        source = replace(source, limit=options.limit)
-    if options.epochs:
-        train = replace(train, epochs=options.epochs)
+    if size.source.name != "rendered" and not options.path:
+        raise SettingsError(f"The size {size.name} needs FERPlus: name its file or folder with --path.")
+    source = {"path": options.path} | ({} if options.limit is None else {"limit": options.limit})
+    changes = {name: getattr(options, name) for name in ("epochs", "batch_size")}
+    train = {name: value for name, value in changes.items() if value is not None} | {"device": options.device}
     about = size.about
-    if (source.limit, train.epochs) != (size.source.limit, size.train.epochs):
-        about += f"; here {source.limit or 'all'} faces and {train.epochs} epochs"
-    return replace(size, source=source, train=train, about=about)
+    if options.limit or options.epochs or options.batch_size:
+        changed = {"faces": options.limit, "epochs": options.epochs, "a batch": options.batch_size}
+        about += " (changed: " + ", ".join(f"{v} {k}" for k, v in changed.items() if v) + ")"
+    return replace(size, source=replace(size.source, **source), train=replace(size.train, **train), about=about)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise SettingsError(f"{text!r} are no seeds: give whole numbers separated by commas, such as 0,1,2.") from None
+    return list(dict.fromkeys(seeds))
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    """Rows for JSON, which knows no NaN."""
+    rows = table.to_dict("records")
+    return [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
 
 
 def _move(bar: tqdm, done: int, total: int, line: str) -> None:
@@ -105,5 +131,5 @@ def _move(bar: tqdm, done: int, total: int, line: str) -> None:
     bar.update(done - bar.n)
 
 
-def _json(value):
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -61,7 +61,7 @@ def compare(
     grid: list[Cell],
     jobs: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
-    keep_going: bool = False,
+    run: Callable[..., dict] | None = None,
 ) -> pd.DataFrame:
     """Run every cell that is not done yet; a row per run (see `summary_of`), in the order of the grid.
 
@@ -71,7 +71,7 @@ def compare(
         grid: the cells.
         jobs: how many run at a time, each in a process of its own with its share of the cores.
         progress: called with epochs done, epochs in all, and a line about the run that moved.
-        keep_going: a run that fails leaves a row with the reason in ``error``, and the others go on.
+        run: what trains a cell; None: `run_cell`.
 
     Raises:
         RunError: a folder holds a run with other settings.
@@ -85,7 +85,7 @@ def compare(
         if progress is not None:
             progress(next(count, total), total, line)
 
-    run = _try_cell if keep_going else run_cell
+    run = run or run_cell
     for cell, summary in _one_by_one(left, tell, run) if jobs == 1 else _in_processes(left, jobs, tell, run):
         done[cell.folder] = summary
     return pd.DataFrame([done[cell.folder] for cell in grid])
@@ -131,15 +131,6 @@ def finished(cell: Cell) -> dict | None:
                 f"{cell.folder} holds a run with other settings ({name}): choose another --out, or remove that folder."
             )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
-
-
-def _try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:
-    """`run_cell`; an error becomes a row, for it must not cost the runs beside it."""
-    try:
-        return run_cell(cell, tell, threads)
-    except Exception as error:
-        tell(f"{cell.recipe} seed {cell.train.seed} failed: {error}")
-        return {"recipe": cell.recipe, "seed": cell.train.seed, "error": f"{type(error).__name__}: {error}"}
 
 
 def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -10,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from scn_fastai.data.source import Source
-from scn_fastai.errors import RunError, SettingsError
-from scn_fastai.experiments.compare import Cell, compare, run_name
+from scn_fastai.detect.detectors import detector_table
+from scn_fastai.errors import RunError, SCNError, SettingsError
+from scn_fastai.experiments.compare import Cell, compare, finished, run_cell, run_name
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
 from scn_fastai.training.folders import replace_file
+from scn_fastai.training.run import Run
 
 FORMAT = 1
-RESULTS, ABOUT = "results.csv", "experiment.json"
 
 
 @dataclass(frozen=True)
@@ -37,36 +39,36 @@ SIZES = {
             "quick",
             Source("rendered", limit=2000),
             TrainSettings(arch="small", epochs=16, batch_size=64),
-            "2,000 rendered faces, small network, 16 epochs: a table within an hour on two cores",
+            "2,000 rendered faces, small network, 16 epochs",
         ),
         Size(
             "real",
             Source("ferplus", limit=4000),
             TrainSettings(arch="resnet18", epochs=15, batch_size=128, size=48),
-            "4,000 FERPlus faces at 48 px, ResNet-18, 15 epochs: about four minutes a training on one core",
+            "4,000 FERPlus faces at 48 px, ResNet-18 from scratch, 15 epochs",
         ),
         Size(
             "full",
             Source("ferplus"),
             TrainSettings(arch="resnet18", epochs=40, batch_size=1024, size=224, lr=0.1),
-            "all FERPlus faces at 224 px, ResNet-18, batches of 1,024, 40 epochs, as the paper: for GPUs",
+            "all FERPlus faces at 224 px, ResNet-18 from scratch, batches of 1,024, 40 epochs, as the paper: for GPUs",
         ),
     )
 }
 
 
-def experiment_cells(
-    asked: Experiment, size: Size, seeds: list[int], out: Path, noise_kind: str = "symmetric"
-) -> list[tuple[Line, Cell]]:
-    """Line and training of every run of an experiment; seeds vary slowest, so that every line has a figure early."""
-    return [(line, _cell(line, size, seed, out, noise_kind)) for seed in seeds for line in asked.lines]
+def experiment_cells(asked: Experiment, size: Size, seeds: list[int], out: Path) -> list[tuple[Line, Cell]]:
+    """Line and training of every run of an experiment; seeds vary slowest, so that every line has a figure early.
+
+    Experiments of one size share their folder, and lines that ask for the same training share that.
+    """
+    return [(line, _cell(line, size, seed, out)) for seed in seeds for line in asked.lines]
 
 
-def _cell(line: Line, size: Size, seed: int, out: Path, noise_kind: str) -> Cell:
-    source = replace(size.source, noise=line.noise, noise_kind=noise_kind)
-    name = run_name(line.recipe, seed)
-    folder = out / (f"noise{100 * line.noise:g}-{name}" if line.noise else name)
-    return Cell(line.recipe, replace(size.train, seed=seed), source, folder)
+def _cell(line: Line, size: Size, seed: int, out: Path) -> Cell:
+    source = replace(size.source, noise=line.noise, noise_kind=line.noise_kind)
+    level = f"{line.noise_kind}{100 * line.noise:g}" if line.noise else "clean"
+    return Cell(line.recipe, replace(size.train, seed=seed), source, out / level / run_name(line.recipe, seed))
 
 
 def run_experiment(
@@ -75,79 +77,94 @@ def run_experiment(
     seeds: list[int],
     out: str | Path,
     jobs: int = 1,
-    noise_kind: str = "symmetric",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> pd.DataFrame:
-    """Train what is not trained yet, and write ``results.csv`` and ``experiment.json``; returns the table.
+    """Train what is not trained yet, and write ``NAME.csv``, ``NAME.parquet`` and ``NAME.json``; returns the table.
 
     A row per run: experiment, line, recipe, noise, seed, the figures of `summary_of`, the paper's figures, the data
-    and training settings, and the version and commit that made it. A training that fails leaves a row with the
-    reason in ``error``; the others go on.
+    and training settings, and the versions and the commit that made it. A training that fails, or whose folder holds
+    another one, leaves a row with the reason in ``error``; the others go on.
 
     Raises:
         SettingsError: there is no seed.
-        RunError: the folder holds an experiment of another name, size or version, or cannot be written.
+        RunError: the results cannot be written.
     """
     if not seeds:
-        raise SettingsError(
-            "An experiment needs a seed or more, such as 0,1,2: with one seed nothing is known of chance."
-        )
+        raise SettingsError("An experiment needs a seed; three or more, such as 0,1,2, tell of chance.")
     out = Path(out)
-    about = {"format": FORMAT, "experiment": asked.name, "size": size.name, "data": size.source.as_dict()}
-    about |= {"noise_kind": noise_kind}
-    _check_folder(out, about)
-    pairs = experiment_cells(asked, size, seeds, out, noise_kind)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_text(out / ABOUT, json.dumps(about | {"seeds": seeds, "claims": _claims(asked)}, indent=1))
-    runs = compare([cell for _, cell in pairs], jobs, progress, keep_going=True)
+    pairs = experiment_cells(asked, size, seeds, out)
+    cells = {cell.folder: cell for _, cell in pairs}
+    known = {folder: {"error": words} for folder, cell in cells.items() if (words := _refused(cell))}
+    left = [cell for folder, cell in cells.items() if folder not in known]
+    found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
+    known |= {cell.folder: summary for cell, summary in zip(left, found, strict=True)}
     made, n = _made_by(), len(asked.lines)
     rows = [
-        {"experiment": asked.name, "size": size.name, "order": number % n, **_of_line(line, cell), **run, **made}
-        for number, ((line, cell), run) in enumerate(zip(pairs, runs.to_dict("records"), strict=True))
+        {"experiment": asked.name, "size": size.name, "order": number % n, **known[cell.folder], **_of_line(line, cell)}
+        | {"folder": cell.folder.relative_to(out).as_posix(), **made}
+        for number, (line, cell) in enumerate(pairs)
     ]
     table = pd.DataFrame(rows)
-    _write_text(out / RESULTS, table.to_csv(index=False))
+    about = {"format": FORMAT, "experiment": asked.name, "title": asked.title, "size": size.name, "about": size.about}
+    _write(out, asked.name, table, about | {"seeds": seeds, "claims": _claims(asked)})
     return table
 
 
-def read_results(folder: str | Path) -> tuple[pd.DataFrame, dict]:
-    """Results and description of an experiment's folder.
+def try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:
+    """`run_cell`, but what goes wrong becomes a figure: ``error``, its sentence. The traceback lies beside the run."""
+    try:
+        return run_cell(cell, tell, threads)
+    except Exception as error:  # anything: the other trainings shall run
+        sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not isinstance(error, SCNError):
+            log = cell.folder.with_name(f"{cell.folder.name}.error.txt")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+        return {"recipe": cell.recipe, "seed": cell.train.seed, "error": sentence}
+
+
+def detector_results(results: pd.DataFrame, out: str | Path, n_boot: int = 0) -> pd.DataFrame:
+    """Every detector on every finished run: `detector_table` with the run's line, recipe, noise_kind and seed."""
+    parts = []
+    for row in results.to_dict("records"):
+        if not isinstance(row.get("error"), str):
+            table = detector_table(Run.load(Path(out) / row["folder"]), n_boot=n_boot)
+            parts.append(table.assign(**{name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def experiments_in(folder: str | Path) -> list[str]:
+    """Names of the experiments whose description lies in a folder."""
+    return sorted(path.stem for path in Path(folder).glob("*.json") if '"claims"' in path.read_text(encoding="utf-8"))
+
+
+def read_results(folder: str | Path, name: str) -> tuple[pd.DataFrame, dict]:
+    """Results and description of an experiment in a folder.
 
     Raises:
         RunError: there is none, it is half written, or a newer version made it.
     """
-    folder = Path(folder)
-    if not (folder / ABOUT).exists():
-        raise RunError(f"There is no experiment in {folder}: make one with `scn experiment table5 --out {folder}`.")
+    about_file, results = Path(folder) / f"{name}.json", Path(folder) / f"{name}.csv"
+    if not about_file.exists():
+        raise RunError(f"There is no experiment {name} in {folder}: `scn experiment {name} --out {folder}` makes it.")
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads(about_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(
-            f"{folder / ABOUT} is damaged: run the experiment again, finished trainings are kept."
-        ) from error
+        raise RunError(f"{about_file} is damaged: run the experiment again, its trainings are kept.") from error
     if about.get("format", 0) > FORMAT:
-        raise RunError(f"{folder} was made by a newer version of scn_fastai: update it.")
-    if not (folder / RESULTS).exists():
-        raise RunError(f"{folder} has no results yet: the same `scn experiment` command goes on with it.")
-    return pd.read_csv(folder / RESULTS), about
+        raise RunError(f"{about_file} was made by a newer version of scn_fastai: update it.")
+    if not results.exists():
+        raise RunError(f"{results} is missing: run the experiment again, its trainings are kept.")
+    return pd.read_csv(results), about
 
 
-def _check_folder(out: Path, about: dict) -> None:
-    """The folder is new, or holds the very experiment."""
-    if not (out / ABOUT).exists():
-        return
+def _refused(cell: Cell) -> str | None:
+    """Why a cell cannot be trained in its folder, or None."""
     try:
-        there = json.loads((out / ABOUT).read_text(encoding="utf-8"))
-    except ValueError:
-        return  # the description was cut off; the runs' own settings are compared before they count as done
-    if there.get("format", 0) > FORMAT:
-        raise RunError(f"{out} was made by a newer version of scn_fastai: update it, or choose another --out.")
-    for name in ("experiment", "size", "data", "noise_kind"):
-        if there.get(name) != about[name]:
-            raise RunError(
-                f"{out} holds another experiment ({name} {there.get(name)!r}, not {about[name]!r}): choose another "
-                "--out."
-            )
+        finished(cell)
+    except (SCNError, OSError, ValueError, KeyError) as error:
+        return str(error) if isinstance(error, SCNError) else f"{cell.folder} is damaged ({error}): remove that folder."
+    return None
 
 
 def _claims(asked: Experiment) -> list[dict]:
@@ -157,32 +174,30 @@ def _claims(asked: Experiment) -> list[dict]:
 def _of_line(line: Line, cell: Cell) -> dict:
     """What a row says of its line, the paper's figures for it, its data and its training."""
     t, s = cell.train, cell.source
-    row = {"line": line.label, "key": line.key, "noise": s.noise, "noise_kind": s.noise_kind if s.noise else ""}
+    row = {"line": line.label, "recipe": line.recipe, "seed": t.seed}
+    row |= {"noise": s.noise, "noise_kind": s.noise_kind if s.noise else ""}
     row |= {f"paper {column}": value for column, value in line.paper.items()}
     row |= {"data": s.name, "limit": s.limit, "arch": t.arch, "image_size": t.size, "planned_epochs": t.epochs}
     return row | {"batch_size": t.batch_size, "lr": t.lr, "wd": t.wd}
 
 
 def _made_by() -> dict:
-    """Versions and commit of the code that runs."""
-    here = Path(__file__).resolve().parent
+    """Versions and commit of the code that runs, with a + where files differ from the commit."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=10
-        )
-        commit = answer.stdout.strip() if answer.returncode == 0 else ""
-    except (OSError, subprocess.TimeoutExpired):
+        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
         commit = ""
-    return {
-        "scn_fastai": version("scn_fastai"),
-        "torch": version("torch"),
-        "fastai": version("fastai"),
-        "commit": commit,
-    }
+    return {name: version(name) for name in ("scn_fastai", "torch", "fastai")} | {"commit": commit}
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write(out: Path, name: str, table: pd.DataFrame, about: dict) -> None:
+    text = table.assign(error=table["error"].astype("string")) if "error" in table else table
     try:
-        replace_file(path, lambda place: Path(place).write_text(text, encoding="utf-8"))
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(out / f"{name}.csv", lambda place: table.to_csv(place, index=False))
+        replace_file(out / f"{name}.parquet", text.to_parquet)
+        described = json.dumps(about, indent=1)
+        replace_file(out / f"{name}.json", lambda place: Path(place).write_text(described, encoding="utf-8"))
     except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror}): make room or choose another --out.") from error
+        raise RunError(f"{out} cannot be written ({error.strerror}): make room or choose another --out.") from error

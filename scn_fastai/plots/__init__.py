@@ -6,6 +6,7 @@ from scn_fastai.plots.batch import batch_figure
 from scn_fastai.plots.changes import change_map
 from scn_fastai.plots.comparison import accuracy_dots, write_comparison
 from scn_fastai.plots.curves import compare_curves, training_curves
+from scn_fastai.plots.detect import detector_bars, precision_curves, rank_scatter
 from scn_fastai.plots.explorer import explorer_figure
 from scn_fastai.plots.face_lab import face_lab_figure, face_lab_png
 from scn_fastai.plots.faces import alpha_ranking, before_after, face_grid
@@ -27,6 +28,7 @@ from scn_fastai.plots.static import (
 )
 from scn_fastai.plots.static_ablation import figure5_png, module_dots_png, setting_curve_png
 from scn_fastai.plots.static_batch import batch_png
+from scn_fastai.plots.static_detect import detector_bars_png, precision_curves_png, rank_scatter_png
 from scn_fastai.plots.static_explorer import explorer_png
 from scn_fastai.plots.style import STATES, label_states
 
@@ -47,6 +49,8 @@ __all__ = [
     "change_map",
     "compare_curves",
     "curves_png",
+    "detector_bars",
+    "detector_bars_png",
     "explorer_figure",
     "explorer_png",
     "face_grid",
@@ -68,6 +72,10 @@ __all__ = [
     "module_dots_png",
     "pipeline_figure",
     "pipeline_png",
+    "precision_curves",
+    "precision_curves_png",
+    "rank_scatter",
+    "rank_scatter_png",
     "saliency_grid",
     "saliency_grid_png",
     "setting_curve",

@@ -26,7 +26,7 @@ def paper_lines(results: pd.DataFrame) -> pd.DataFrame:
     """A row of texts per line of the table, in the paper's order: ours (last and best epoch), the paper's figures.
 
     Args:
-        results: a row per run with line, key, order, seed, accuracy_last, accuracy_best, the paper's figures in columns
+        results: a row per run with line, order, seed, accuracy_last, accuracy_best, the paper's figures in columns
             ``paper ...`` (percent), and ``error`` where a run failed.
 
     Raises:
@@ -50,7 +50,7 @@ def paper_lines(results: pd.DataFrame) -> pd.DataFrame:
 def claims_table(results: pd.DataFrame, claims: list[dict]) -> pd.DataFrame:
     """A row per claim: text, difference of the two lines over common seeds with its 95 % interval, and the verdict.
 
-    >>> runs = pd.DataFrame({"line": ["a"] * 2 + ["b"] * 2, "key": ["a"] * 2 + ["b"] * 2, "order": [0, 0, 1, 1],
+    >>> runs = pd.DataFrame({"line": ["a"] * 2 + ["b"] * 2, "order": [0, 0, 1, 1],
     ...     "seed": [0, 1, 0, 1], "accuracy_last": [0.70, 0.71, 0.60, 0.61], "accuracy_best": [0.7, 0.71, 0.6, 0.61]})
     >>> claims_table(runs, [{"text": "a beats b", "better": "a", "than": "b"}]).verdict.tolist()
     ['holds']
@@ -103,27 +103,25 @@ def claims_figure(table: pd.DataFrame, title: str = "") -> go.Figure:
     return figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True, type="category")
 
 
-def write_experiment(results: pd.DataFrame, about: dict, title: str, path: str | Path) -> Path:
+def write_experiment(results: pd.DataFrame, about: dict, path: str | Path) -> Path:
     """Write one HTML file with an experiment's lines and claims; returns its path.
 
     Args:
         results: see `paper_lines`.
-        about: the experiment's description, with its claims.
-        title: of the page.
+        about: the experiment's description: title, about (its size in words), claims.
         path: of the HTML file.
     """
-    claims = claims_table(results, about.get("claims", []))
-    lead = f"{counted(len(results), 'training')} of size “{about.get('size', '?')}”."
+    title, claims = about["title"], claims_table(results, about["claims"])
+    lead = f"{counted(len(results), 'training')} on {about['about']}."
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         html.paragraph(lead, "lead"),
         html.section("lines", "The lines", [html.how_to_read(READ["lines"]), html.html_table(paper_lines(results))]),
-        html.section("claims", "The paper's claims", [
-            html.how_to_read(READ["claims"]),
-            html.figure_html(claims_figure(claims), "claims"),
-            html.html_table(claims[["claim", "difference", "verdict"]]),
-        ]),
-    ]  # fmt: skip
+    ]
+    if len(claims):
+        shown = html.figure_html(claims_figure(claims), "claims")
+        words = html.html_table(claims[["claim", "difference", "verdict"]])
+        parts.append(html.section("claims", "The paper's claims", [html.how_to_read(READ["claims"]), shown, words]))
     if "error" in results and results["error"].notna().any():
         failed = results[results["error"].notna()][["line", "seed", "error"]]
         parts.append(html.section("failed", "Runs that failed", [html.html_table(failed)]))
@@ -131,13 +129,13 @@ def write_experiment(results: pd.DataFrame, about: dict, title: str, path: str |
 
 
 def _need(results: pd.DataFrame) -> None:
-    for name in ("line", "key", "order", "seed", "accuracy_last", "accuracy_best"):
+    for name in ("line", "order", "seed", "accuracy_last", "accuracy_best"):
         if name not in results:
             raise DataError(f"The results lack the column {name!r}: pass the table that an experiment wrote.")
 
 
-def _by_seed(results: pd.DataFrame, key: str) -> pd.Series:
-    mine = results[results["key"] == key].set_index("seed")["accuracy_last"]
+def _by_seed(results: pd.DataFrame, line: str) -> pd.Series:
+    mine = results[results["line"] == line].set_index("seed")["accuracy_last"]
     return pd.to_numeric(mine, errors="coerce").dropna()
 
 

@@ -156,6 +156,7 @@ def test_an_experiment_prints_lines_and_claims_and_report_shows_it_again(tmp_pat
     assert [row["line"] for row in told["lines"]] == ["none", "weight + rank + relabel"] and told["claims"] == []
     assert main(["report", out, "--json"]) == 0
     assert printed(capsys)["lines"] == told["lines"]
-    for wrong, words in (("--lines=smoothing", "no line of"), ("--size=huge", "no size"), ("--seeds=a", "no seeds")):
+    faults = {"--lines=elr": "no line of", "--size=huge": "no size", "--seeds=a": "no seeds", "--size=full": "--path"}
+    for wrong, words in faults.items():
         assert main(["experiment", "table5", "--out", out, wrong]) == 2
         assert words in capsys.readouterr().err

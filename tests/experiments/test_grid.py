@@ -1,4 +1,4 @@
-"""An experiment at work: a row per run with what made it, failures that cost nothing else, folders that are refused."""
+"""An experiment at work: a row per run with what made it, runs that are shared, failures that cost nothing else."""
 
 import json
 
@@ -7,15 +7,15 @@ import pytest
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
-from scn_fastai.experiments import compare as compare_module
+from scn_fastai.experiments import grid
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import ABOUT, RESULTS, SIZES, Size, read_results, run_experiment
+from scn_fastai.experiments.grid import SIZES, Size, detector_results, experiments_in, read_results, run_experiment
 from scn_fastai.experiments.paper_tables import Claim, Experiment, Line
 
-TINY = Size("tiny", Source("rendered", limit=48), TrainSettings(arch="small", size=16, epochs=1, batch_size=16,
-                                                                device="cpu"), "tiny")  # fmt: skip
+TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
+TINY = Size("tiny", Source("rendered", limit=48), TRAIN, "few faces")
 LINES = (Line("baseline", "plain", 0.0, {"RAF-DB": 72.0}), Line("SCN", "paper", 0.3, {"RAF-DB": 60.61}))
-ASKED = Experiment("table2", "two lines", LINES, (Claim("SCN beats it", "paper@0.3", "plain@0"),))
+ASKED = Experiment("table2", "two lines", LINES, (Claim("SCN beats it", "SCN", "baseline"),))
 pytestmark = pytest.mark.usefixtures("small_rendered")
 
 
@@ -27,13 +27,23 @@ def test_each_run_is_a_row_with_its_settings_and_what_made_it(tmp_path):
     assert (table["label_accuracy_before"] < 1).tolist() == [False, True] * 2
     assert table["paper RAF-DB"].tolist() == [72.0, 60.61] * 2 and (table["torch"] != "").all()
     assert table["order"].tolist() == [0, 1, 0, 1] and told[-1][:2] == (4, 4)
-    stored, about = read_results(tmp_path / "out")
+    stored, about = read_results(tmp_path / "out", "table2")
     assert stored["accuracy_last"].tolist() == pytest.approx(table["accuracy_last"].tolist())
-    assert about["claims"] == [{"text": "SCN beats it", "better": "paper@0.3", "than": "plain@0"}]
+    assert len(pd.read_parquet(tmp_path / "out" / "table2.parquet")) == 4
+    assert about["claims"] == [{"text": "SCN beats it", "better": "SCN", "than": "baseline"}]
+    assert experiments_in(tmp_path / "out") == ["table2"]
+
+
+def test_every_detector_looks_at_every_run(tmp_path):
+    results = run_experiment(ASKED, TINY, [0], tmp_path / "out")
+    table = detector_results(results, tmp_path / "out")
+    assert set(table["line"]) == {"baseline", "SCN"} and {"alpha", "loss", "aum"} <= set(table["detector"])
+    noisy = table[(table["line"] == "SCN") & (table["detector"] == "loss")]
+    assert 0 <= float(noisy["auroc"].iloc[0]) <= 1
 
 
 def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_path, monkeypatch):
-    real, ran = compare_module.run_cell, []
+    real, ran = grid.run_cell, []
 
     def broken(cell, tell, threads=None):
         ran.append(cell.recipe)
@@ -41,48 +51,43 @@ def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_p
             raise ValueError("no luck")
         return real(cell, tell, threads)
 
-    monkeypatch.setattr(compare_module, "run_cell", broken)
-    table = run_experiment(ASKED, TINY, [0], tmp_path / "out")
-    assert table["error"].tolist()[1] == "ValueError: no luck" and pd.notna(table["accuracy_last"][0])
-    monkeypatch.setattr(compare_module, "run_cell", lambda *how: ran.append(how[0].recipe) or real(*how))
-    table = run_experiment(ASKED, TINY, [0], tmp_path / "out")
+    monkeypatch.setattr(grid, "run_cell", broken)
+    table = run_experiment(ASKED, TINY, [0], tmp_path)
+    assert table["error"].tolist()[1] == "no luck" and pd.notna(table["accuracy_last"][0])
+    assert "ValueError" in (tmp_path / "symmetric30" / "paper-seed0.error.txt").read_text(encoding="utf-8")
+    monkeypatch.setattr(grid, "run_cell", lambda *how: ran.append(how[0].recipe) or real(*how))
+    table = run_experiment(ASKED, TINY, [0], tmp_path)
+    other = Experiment("table4", "one line", LINES[:1], ())
+    assert run_experiment(other, TINY, [0], tmp_path)["accuracy_last"].notna().all()  # the training of table 2
     assert ran == ["plain", "paper", "paper"] and table["accuracy_last"].notna().all() and "error" not in table
 
 
-def damage(out, name):
-    if name == "other size":
-        about = json.loads((out / ABOUT).read_text()) | {"size": "huge"}
-        (out / ABOUT).write_text(json.dumps(about))
-    elif name == "newer":
-        about = json.loads((out / ABOUT).read_text()) | {"format": 99}
-        (out / ABOUT).write_text(json.dumps(about))
-    elif name == "cut off":
-        (out / ABOUT).write_text('{"exper')
-    elif name == "no results":
-        (out / RESULTS).unlink()
+def test_a_folder_with_another_run_costs_its_line_only(tmp_path):
+    run_experiment(ASKED, TINY, [0], tmp_path)
+    longer = Size("tiny", TINY.source, TrainSettings(**{**TRAIN.__dict__, "epochs": 2}), "few faces")
+    assert run_experiment(ASKED, longer, [0], tmp_path)["error"].str.contains("other settings").all()
+    settings = tmp_path / "clean" / "plain-seed0" / "settings.json"
+    settings.write_text("{", encoding="utf-8")
+    assert run_experiment(ASKED, TINY, [0], tmp_path)["error"].str.contains("is damaged").tolist()[0]
 
 
 @pytest.mark.parametrize(
-    ("fault", "read", "words"),
+    ("text", "words"),
     [
-        ("other size", False, "another experiment .size 'huge'"),
-        ("newer", False, "newer version"),
-        ("newer", True, "newer version"),
-        ("cut off", True, "is damaged: run the experiment again"),
-        ("no results", True, "has no results yet"),
+        ({"format": 99, "claims": []}, "newer version"),
+        ("{", "is damaged: run the experiment again"),
+        ({"format": 1, "claims": []}, "table2.csv is missing"),
+        (None, "There is no experiment table2"),
     ],
 )
-def test_a_folder_that_does_not_fit_gets_a_sentence(tmp_path, fault, read, words):
-    out = tmp_path / "out"
-    run_experiment(ASKED, TINY, [0], out)
-    damage(out, fault)
+def test_results_that_do_not_fit_get_a_sentence(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "table2.json").write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
     with pytest.raises(RunError, match=words):
-        read_results(out) if read else run_experiment(ASKED, TINY, [0], out)
+        read_results(tmp_path, "table2")
 
 
-def test_no_seed_and_no_folder_get_a_sentence(tmp_path):
+def test_no_seed_gets_a_sentence(tmp_path):
     with pytest.raises(SettingsError, match="needs a seed"):
         run_experiment(ASKED, TINY, [], tmp_path)
-    with pytest.raises(RunError, match="There is no experiment"):
-        read_results(tmp_path)
     assert set(SIZES) == {"quick", "real", "full"}

@@ -15,7 +15,7 @@ def results(**changes):
     """Three lines with three seeds: a above b in every seed, b and c mixed."""
     last = {"a": (0.70, 0.72, 0.71), "b": (0.60, 0.63, 0.60), "c": (0.64, 0.55, 0.61)} | changes
     rows = [
-        {"line": f"line {key}", "key": key, "order": order, "seed": seed, "accuracy_last": value,
+        {"line": key,  "order": order, "seed": seed, "accuracy_last": value,
          "accuracy_best": value, "paper RAF-DB": 70.0 + order}
         for order, (key, values) in enumerate(last.items())
         for seed, value in enumerate(values)
@@ -25,7 +25,7 @@ def results(**changes):
 
 def test_a_line_has_mean_and_spread_and_the_paper_beside_it():
     table = paper_lines(results().sample(frac=1, random_state=0))
-    assert table["line"].tolist() == ["line a", "line b", "line c"] and table["seeds"].tolist() == [3, 3, 3]
+    assert table["line"].tolist() == ["a", "b", "c"] and table["seeds"].tolist() == [3, 3, 3]
     assert table["ours, last epoch"][0] == "71.00 ± 1.00" and table["paper RAF-DB"].tolist() == [
         "70.00",
         "71.00",
@@ -36,7 +36,7 @@ def test_a_line_has_mean_and_spread_and_the_paper_beside_it():
 def test_verdicts_are_those_of_a_paired_t_test():
     table = claims_table(results(), CLAIMS)
     assert table["verdict"].tolist() == ["holds", "not decided"]
-    frame = results().pivot(index="seed", columns="key", values="accuracy_last")
+    frame = results().pivot(index="seed", columns="line", values="accuracy_last")
     for row, (better, than) in zip(table.itertuples(), (("a", "b"), ("b", "c")), strict=True):
         assert (ttest_rel(frame[better], frame[than]).pvalue < 0.05) == (row.verdict != "not decided")
     assert claims_table(results(), [{"text": "b beats a", "better": "b", "than": "a"}])["verdict"][0] == "does not hold"
@@ -51,7 +51,7 @@ def test_runs_that_failed_are_counted_and_named(tmp_path):
     table = results(b=(0.6, np.nan, 0.6)).assign(error=[None] * 4 + ["ValueError: no luck"] + [None] * 4)
     lines = paper_lines(table)
     assert lines["seeds"].tolist() == [3, 2, 3] and lines["failed"].tolist() == [0, 1, 0]
-    page = write_experiment(table, {"size": "tiny", "claims": CLAIMS}, "Table X", tmp_path / "x.html")
+    page = write_experiment(table, {"title": "Table X", "about": "few faces", "claims": CLAIMS}, tmp_path / "x.html")
     text = page.read_text(encoding="utf-8")
     assert "no luck" in text and "Table X" in text and "a beats b" in text
 
