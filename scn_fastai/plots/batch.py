@@ -140,7 +140,8 @@ def batch_parts(
     layout["images"] = _strip(images[picture.order], picture) if strip else []
     legend = {"yref": "paper", "font": {"size": 14}, "entrywidth": 0}
     layout["legend"] = legend | {"orientation": "h", "x": 0, "y": 1 + 24 / AREA, "yanchor": "bottom"}
-    layout["legend2"] = legend | {"x": 1, "xanchor": "left", "y": domain(picture.panels, "gradient")[1], "yanchor": "top"}
+    top = domain(picture.panels, "gradient")[1]
+    layout["legend2"] = legend | {"x": 1, "xanchor": "left", "y": top, "yanchor": "top"}
     margin = {"l": LEFT, "r": RIGHT, "t": HEAD, "b": FOOT}
     layout |= {"height": AREA + HEAD + FOOT, "width": WIDTH, "barmode": "relative", "bargap": 0.12, "margin": margin,
                "hovermode": "closest", "dragmode": False}  # fmt: skip

@@ -12,7 +12,6 @@ from scn_fastai.plots.explorer import (
     FEW,
     epoch_words,
     explorer_figure,
-    explorer_frame,
     explorer_parts,
     run_marks,
     samples_in_bars,
@@ -93,8 +92,7 @@ class AlphaExplorer(Panel):
         self._order = chosen_samples(self._table, **self._choice())
         self._many = len(self._table) > FEW
         # The plot goes first: a browser needs half a second to get plotly ready, while the grid is made here.
-        parts = self._parts(())
-        self._plot = live(parts | {"layout": parts["layout"] | explorer_frame(size=PLOT)}, parts)
+        self._plot = live(explorer_figure(*self._view(()), size=PLOT, many=self._many), self._parts(()))
         self.grid = FaceGrid.of_run(run, images)
         self.grid.layout = Layout(flex="1 1 330px", width="auto", min_width="330px")
         self._recaption()

@@ -75,7 +75,7 @@ class BatchMicroscope(Panel):
         self._make_controls(epoch % run.history.epoch)
         self.words = widgets.HTML()
         self._take(drawn)
-        self.plot = live(self._parts())
+        self.plot = live(self.figure())
         sliders = row(*(getattr(self, name) for name in SLIDERS))
         plot = widgets.Box([self.plot], layout=widgets.Layout(overflow="auto"))  # for a narrow page
         super().__init__([row(self.switch, self.epoch, self.again), sliders, self.words, plot, self.grid])

@@ -77,8 +77,8 @@ def row(*controls: widgets.Widget) -> widgets.HBox:
     return widgets.HBox(list(controls), layout=Layout(flex_flow="row wrap", grid_gap="4px 16px", align_items="center"))
 
 
-def live(figure: go.Figure | dict, parts: dict | None = None) -> LiveFigure:
-    """A plotly figure (or one as a dict) that `redraw` can change in place and whose points can be selected.
+def live(figure: go.Figure, parts: dict | None = None) -> LiveFigure:
+    """A plotly figure that `redraw` can change in place and whose points can be selected.
 
     ``parts``: what of it will be redrawn, if that is not all: a dict with ``data`` and ``layout``.
     """
