@@ -13,7 +13,7 @@ from scn_fastai.core.microscope import BatchReport
 from scn_fastai.errors import DataError
 from scn_fastai.plots.batch_words import hinge_words, hover_words, wce_words
 from scn_fastai.plots.sprites import thumbnails
-from scn_fastai.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILION, markup, plain, tidy
+from scn_fastai.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILION, look, markup, plain
 
 MOST_IN_STRIP = 32  # more faces than that are too small on the axis to be told apart
 STRIP_PIXELS = 56  # of a face as it is sent
@@ -123,18 +123,29 @@ def batch_figure(
     >>> [trace.name for trace in batch_figure(report).data][:3]
     ['high group (1)', 'low group (1)', 'label would change (1)']
     """
+    return go.Figure(batch_parts(report, images, names, title))
+
+
+def batch_parts(
+    report: BatchReport,
+    images: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "",
+) -> dict:
+    """Data and layout of `batch_figure` as plain dicts: quicker than a figure where a slider asks for many."""
     check_lengths(report, images, names)
     strip = images is not None and len(images) <= MOST_IN_STRIP
     picture = batch_picture(report, strip, title)
-    many = {"shapes": _shapes(picture), "annotations": _annotations(picture)}  # quicker here than in an update
-    many["images"] = _strip(images[picture.order], picture) if strip else []
-    figure = go.Figure(_traces(picture, hover_words(report, names)), many | _axes(picture))
+    layout = look() | {"shapes": _shapes(picture), "annotations": _annotations(picture)} | _axes(picture)
+    layout["images"] = _strip(images[picture.order], picture) if strip else []
     legend = {"yref": "paper", "font": {"size": 14}, "entrywidth": 0}
-    keys = {"legend": legend | {"orientation": "h", "x": 0, "y": 1 + 24 / AREA, "yanchor": "bottom"}}
-    keys["legend2"] = legend | {"x": 1, "xanchor": "left", "y": domain(picture.panels, "gradient")[1], "yanchor": "top"}
+    layout["legend"] = legend | {"orientation": "h", "x": 0, "y": 1 + 24 / AREA, "yanchor": "bottom"}
+    top = domain(picture.panels, "gradient")[1]
+    layout["legend2"] = legend | {"x": 1, "xanchor": "left", "y": top, "yanchor": "top"}
     margin = {"l": LEFT, "r": RIGHT, "t": HEAD, "b": FOOT}
-    return tidy(figure, height=AREA + HEAD + FOOT, width=WIDTH, barmode="relative", bargap=0.12, hovermode="closest",
-                dragmode=False, margin=margin, **keys)  # fmt: skip
+    layout |= {"height": AREA + HEAD + FOOT, "width": WIDTH, "barmode": "relative", "bargap": 0.12, "margin": margin,
+               "hovermode": "closest", "dragmode": False}  # fmt: skip
+    return {"data": _traces(picture, hover_words(report, names)), "layout": layout}
 
 
 def check_lengths(report: BatchReport, images: np.ndarray | None, names: Sequence[str] | None) -> None:

@@ -12,7 +12,7 @@ from scn_fastai.core.importance import high_group_size
 from scn_fastai.errors import DataError
 from scn_fastai.plots.alpha import GROUPS, NOTHING_SEEN, AlphaGroups, alpha_groups, gap_words
 from scn_fastai.plots.sample_table import SCORES, doctor_words, score_words, state_keys
-from scn_fastai.plots.style import INK, STATES, counted, markup, tidy
+from scn_fastai.plots.style import INK, STATES, counted, look, markup
 from scn_fastai.training.run import Run
 
 FEW = 2000  # points that a browser draws one by one; more are drawn by its graphics card
@@ -111,13 +111,18 @@ def explorer_figure(
     Raises:
         DataError: a column is not there, or holds no numbers.
     """
-    figure = go.Figure(explorer_parts(table, x, y, selected, marks, many))
+    parts = explorer_parts(table, x, y, selected, marks, many)
+    return go.Figure(parts["data"], parts["layout"] | explorer_frame(words, size))
+
+
+def explorer_frame(words: Sequence[str] = (), size: tuple[int, int] = (900, 640)) -> dict:
+    """The layout of `explorer_figure` as far as no epoch and no filter changes it: its look, size and sentences."""
     lines = wrapped(words, size[0])
-    head = "<br>".join(f"<span style='font-size:14px'>{markup(line)}</span>" for line in lines)
-    tidy(figure, head, width=size[0], height=size[1], margin={"t": 34 + 20 * len(lines), "b": 110})
+    frame = look("<br>".join(f"<span style='font-size:14px'>{markup(line)}</span>" for line in lines))
     if lines:
-        figure.update_layout(title={"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 16}})
-    return figure
+        frame["title"] |= {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 16}}
+    margin = frame["margin"] | {"t": 34 + 20 * len(lines), "b": 110}
+    return frame | {"width": size[0], "height": size[1], "margin": margin}
 
 
 def explorer_parts(

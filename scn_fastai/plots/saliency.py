@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from scn_fastai.errors import DataError
 from scn_fastai.plots.faces import NO_FACE, Cells, Grid, draw_grid, lay_out, png_bytes
-from scn_fastai.plots.static import draw_grid_png, font_for
+from scn_fastai.plots.static import draw_grid_png, font_for, grid_picture
 from scn_fastai.plots.style import BLUE, INK, VERMILION, markup, sentence
 
 FACE = "face"  # the column of the faces themselves
@@ -285,7 +285,7 @@ def saliency_grid_png(
     sheet = _Sheet(large, maps, captions, signed, layout, across)
     covered = blended(sheet.grid.images[len(images) :], sheet.tiles(size), strength)
     grid = sheet.grid._replace(images=np.concatenate([large, covered]))
-    body = Image.open(io.BytesIO(draw_grid_png(grid)))
+    body = grid_picture(grid)
     return png_bytes(_headed(body, words or WORDS[signed], signed, strength, 110 if grid.row_titles else 10, title))
 
 

@@ -77,8 +77,11 @@ def before_after_png(images, given, current, **options) -> bytes:
 
 def draw_grid_png(grid: Grid) -> bytes:
     """A grid as a PNG file."""
-    if not len(grid.images):
-        return sentence_png(NO_FACE)
+    return png_bytes(grid_picture(grid)) if len(grid.images) else sentence_png(NO_FACE)
+
+
+def grid_picture(grid: Grid) -> Image.Image:
+    """A grid of at least one face as a picture."""
     images, slots, cells = lay_out(grid)
     left = 110 if grid.row_titles else 10
     top = 10 + (34 if grid.title else 0) + (28 if grid.frames else 0)
@@ -96,7 +99,7 @@ def draw_grid_png(grid: Grid) -> bytes:
     for row, title in enumerate(grid.row_titles or []):
         y = top + (row * cells.cell[1] + cells.gap // 2 + cells.face[1] / 2) * cells.scale
         pen.multiline_text((left - 8, y), title, fill=INK, font=font_for(title, 14), anchor="rm", align="right")
-    return png_bytes(page)
+    return page
 
 
 def _draw_cell(pen: ImageDraw.ImageDraw, grid: Grid, number: int, slot: int, cells: Cells, origin: tuple) -> None:

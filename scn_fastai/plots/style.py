@@ -99,16 +99,18 @@ def markup(text: str) -> str:
 
 def tidy(figure: go.Figure, title: str = "", **layout) -> go.Figure:
     """The common look; returns the figure it was given."""
-    head = {"text": title, "font": {"size": 18}, "x": 0, "xref": "paper", "xanchor": "left"}
-    figure.update_layout(
-        template="plotly_white",
-        font={"family": FONT, "size": 14, "color": INK},
-        title=head if title else None,
-        margin={"l": 70, "r": 20, "t": 60 if title else 20, "b": 50},
-        hoverlabel={"font": {"size": 14}},
-    )
-    figure.update_layout(**layout)
-    return figure
+    return figure.update_layout(look(title), **layout)
+
+
+def look(title: str = "") -> dict:
+    """The common look as the layout of a figure."""
+    return {
+        "template": "plotly_white",
+        "font": {"family": FONT, "size": 14, "color": INK},
+        "title": {"text": title, "font": {"size": 18}, "x": 0, "xref": "paper", "xanchor": "left"} if title else None,
+        "margin": {"l": 70, "r": 20, "t": 60 if title else 20, "b": 50},
+        "hoverlabel": {"font": {"size": 14}},
+    }
 
 
 def sentence(text: str, height: int = 160) -> go.Figure:

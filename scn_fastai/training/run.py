@@ -77,7 +77,7 @@ class Run:
         if "true_label" not in table or table["true_label"].isna().any():
             return None
         codes = {name: code for code, name in enumerate(self.classes)}
-        return torch.tensor([codes[name] for name in table["true_label"]])
+        return torch.tensor([codes[name] for name in table["true_label"].tolist()])
 
     def weights(self, before: bool = False) -> dict[str, Tensor]:
         """The network's weights now, or those it had when relabeling began."""

@@ -10,7 +10,7 @@ from traitlets import observe, validate
 
 from scn_fastai.core.microscope import BatchReport, examine_batch
 from scn_fastai.errors import RunError
-from scn_fastai.plots.batch import batch_figure
+from scn_fastai.plots.batch import batch_figure, batch_parts
 from scn_fastai.plots.batch_words import begun_words, face_words, loss_words, relabel_words, rule_words
 from scn_fastai.plots.sprites import faces_at
 from scn_fastai.plots.static import sentence_png
@@ -143,12 +143,12 @@ class BatchMicroscope(Panel):
     def _read(self, _=None) -> None:
         if not self._held:
             self._take(self.batch)
-            redraw(self.plot, self.figure())
+            redraw(self.plot, self._parts())
 
     def _show(self, _=None) -> None:
         if not self._held:
             self._look()
-            redraw(self.plot, self.figure())
+            redraw(self.plot, self._parts())
 
     def _take(self, samples: Sequence[int]) -> None:
         """Read a batch in the chosen epoch, and look at it."""
@@ -200,6 +200,9 @@ class BatchMicroscope(Panel):
 
         ranked = [] if report is None else np.array(samples)[report.order.numpy()].tolist()
         self.grid.recaption(caption, labels, ranked)
+
+    def _parts(self) -> dict | go.Figure:
+        return batch_parts(*self._shown()) if self.report else sentence(NOTHING)
 
     def _shown(self) -> tuple:
         names = [f"sample {sample}" for sample in self._batch.samples]

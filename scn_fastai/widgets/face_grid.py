@@ -55,7 +55,8 @@ class FaceGrid(anywidget.AnyWidget):
     Args:
         images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, in memory or a memory map; or a list of arrays of one shape in
             which None stands for a missing image.
-        captions: a text for each face; a line end begins a new line.
+        captions: a text for each face, a line end begins a new line; or a function from a sample to its text, which is
+            asked when a face is shown.
         states: for each face a key of `STATES` or None; None takes them from the ledger (and the truth).
         classes: class names; None takes the ledger's.
         ledger: whose labels are shown, and where decisions are written.
@@ -95,7 +96,7 @@ class FaceGrid(anywidget.AnyWidget):
     def __init__(
         self,
         images: np.ndarray | Sequence[np.ndarray | None],
-        captions: Sequence[str] | None = None,
+        captions: Sequence[str] | Callable[[int], str] | None = None,
         states: Sequence[str | None] | None = None,
         classes: Sequence[str] | None = None,
         ledger: LabelLedger | None = None,
@@ -106,8 +107,10 @@ class FaceGrid(anywidget.AnyWidget):
     ):
         self.images, self.ledger = checked_faces(images), ledger
         self.classes = known_classes(classes, ledger)
-        self._check_lengths(captions=captions, states=states, proposals=proposals, truth=truth, names=names)
-        self._caption_of = (lambda sample: "") if captions is None else [str(c) for c in captions].__getitem__
+        said = None if callable(captions) else captions
+        self._check_lengths(captions=said, states=states, proposals=proposals, truth=truth, names=names)
+        words = [str(c) for c in said] if said is not None else None
+        self._caption_of = captions if callable(captions) else words.__getitem__ if words else lambda sample: ""
         self._names, self._fixed = names, states is not None
         self._proposals = class_codes(proposals, self.classes, "proposals")
         self._truth = class_codes(truth, self.classes, "truth")
@@ -116,7 +119,7 @@ class FaceGrid(anywidget.AnyWidget):
         self._review = Decisions(current, self.classes, ledger, self._proposals)
         self._shown = np.arange(len(self.images))
         super().__init__()
-        self._looks = self._measure()
+        self._looks = self._measure(PAGE if callable(captions) else None)
         self.refresh()
         self.on_msg(self._answer)
 
@@ -147,7 +150,7 @@ class FaceGrid(anywidget.AnyWidget):
             raise RunError(f"There is no epoch {epoch} in this run, which has {epochs} (0 to {epochs - 1}).")
         alpha = run.history.epoch_arrays(epoch)["alpha"] if epochs else np.full(len(table), np.nan)
         images, truth = run_images(run, images), run.truth
-        grid = cls(images, [alpha_line(value) for value in alpha], None, run.classes, run.ledger, proposals,
+        grid = cls(images, lambda sample: alpha_line(alpha[sample]), None, run.classes, run.ledger, proposals,
                    truth=None if truth is None else truth.numpy(), names=table["image"].tolist())  # fmt: skip
         if epochs and epoch % epochs != epochs - 1:
             grid.refresh(run.ledger.at(epoch % epochs).numpy())

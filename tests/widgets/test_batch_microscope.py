@@ -55,7 +55,7 @@ def test_the_picture_follows_each_slider(microscope):
 
 def test_the_switch_sets_the_sliders_and_draws_once(microscope, monkeypatch):
     drawn = []
-    monkeypatch.setattr(microscope, "figure", lambda: drawn.append(1) or type(microscope).figure(microscope))
+    monkeypatch.setattr(microscope, "_parts", lambda: drawn.append(1) or type(microscope)._parts(microscope))
     for name in ("paper", "released", "default"):
         microscope.switch.value = name
         recipe, rules = PRESETS[name], microscope.report.rules

@@ -15,6 +15,8 @@ def test_the_browser_half_is_plotlys_own():
     state = figure.get_state()
     assert isinstance(figure, go.FigureWidget) and state["_bundle"] == own.read_bytes() == bundle()
     assert b"as default}" in bundle()[-20_000:]  # what our few lines import
+    quiet = (b"as FigureView", b"_sendTraceDeltas", b"_sendLayoutDelta", b"plotGlPixelRatio")  # what they change in it
+    assert all(name in bundle() for name in quiet)
     assert len(state["_esm"]) < 2_000 and state["_version"] == plotly.__version__
     assert LiveFigure()._bundle is figure._bundle  # kept once
 
