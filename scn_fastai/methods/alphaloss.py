@@ -1,6 +1,5 @@
 """Weighting the loss itself by alpha: the choice that SCN rules out, for alpha = 0 is then the best there is."""
 
-import torch
 from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -21,6 +20,7 @@ def alpha_weighted_loss(each: Tensor, alpha: Tensor) -> Tensor:
         each: cross-entropy of each sample, ``[B]``.
         alpha: ``[B]``.
 
+    >>> import torch
     >>> alpha_weighted_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]))
     tensor(1.2500)
     """
@@ -34,6 +34,7 @@ def alternating_loss(each: Tensor, alpha: Tensor, keep: float) -> Tensor:
     learning: alpha rises where CE_i < lambda and falls where it is larger. lambda is the loss below which the share
     ``keep`` of the batch lies. Ours: SCN names alternating minimization and gives no formula.
 
+    >>> import torch
     >>> alpha = torch.tensor([0.5, 0.5], requires_grad=True)
     >>> alternating_loss(torch.tensor([1.0, 3.0]), alpha, keep=0.5).backward()
     >>> alpha.grad.tolist()  # (1 - 2) / 2, (3 - 2) / 2: lambda is the median
@@ -75,7 +76,7 @@ METHOD = Method(
     about="the loss weighted by alpha: alpha falls to 0 (alternate=true: the cure)",
     paper="K. Wang et al., Suppressing Uncertainties for Large-Scale Facial Expression Recognition, CVPR 2020, "
     "section 3.2, after W. Hu et al., Noise-Tolerant Paradigm for Training Face Recognition CNNs, CVPR 2019",
-    assumes="nothing that holds: it is here to be seen failing; alternate=true assumes that small loss means a right label",
+    assumes="nothing that holds, it is here to be seen failing; alternate=true: small loss means a right label",
     costs="nothing",
     options={"alternate": False, "keep": 0.7},
     check=AlphaLoss,

@@ -111,7 +111,8 @@ METHOD = Method(
     name="coteaching",
     prepare=prepare,
     about="two networks, each trained on what the other finds easy",
-    paper="B. Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018",
+    paper="B. Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, "
+    "NeurIPS 2018",
     assumes="the share of wrong labels (tau) is known; small loss means a right label; hard right samples are lost",
     costs="a second network: twice the time and memory of training, nothing afterwards",
     options={"tau": 0.3, "epochs_k": 10, "power": 1.0},

@@ -1,6 +1,5 @@
 """ELR, early-learning regularization: what the network believed early on holds it back from memorising labels."""
 
-import torch
 from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -20,6 +19,7 @@ def average_target(target: Tensor, probs: Tensor, beta: float) -> Tensor:
         probs: predicted probabilities ``[B, C]``.
         beta: how much of the old target stays.
 
+    >>> import torch
     >>> average_target(torch.zeros(1, 2), torch.tensor([[0.75, 0.25]]), beta=0.5)
     tensor([[0.3750, 0.1250]])
     """
@@ -33,6 +33,7 @@ def elr_loss(logits: Tensor, label: Tensor, target: Tensor, strength: float) -> 
     The second term falls as p turns to t, so its gradient pulls the prediction to what it was on average, and
     undoes that of a label which says something else.
 
+    >>> import torch
     >>> z = torch.tensor([[0.0, 0.0]])
     >>> loss = elr_loss(z, torch.tensor([0]), torch.tensor([[1.0, 0.0]]), strength=1.0)
     >>> round(abs(float(loss)), 4)  # log 2 + log(1 - 1/2)

@@ -129,7 +129,7 @@ METHOD = Method(
     about="self-paced learning: easy samples first (curriculum=mentornet: MentorNet's)",
     paper="M. P. Kumar et al., Self-Paced Learning for Latent Variable Models, NeurIPS 2010; "
     "L. Jiang et al., MentorNet, ICML 2018",
-    assumes="small loss means a right label; the share that is trained on in the end is known; rare classes may be lost",
+    assumes="small loss means a right label; the share of right labels is known; rare classes may be lost",
     costs="two floats per sample",
     options={"start": 0.5, "end": 0.8, "grow": 10, "curriculum": "selfpaced"},
     check=SelfPaced,
