@@ -77,6 +77,7 @@ def test_the_card_is_whole(name):
         ("coteaching:epochs_k=2.5", "epochs_k is 2.5, but it must be a whole number of 1 or more"),
         ("eac:chance=-1", "chance is -1, but"),
         ("eac:largest=0.01", "largest is 0.01, but it must be a number from 0.02 to 0.9"),
+        ("eac:clip=0", "clip is 0, but"),
         ("mixup:alpha=0", "alpha is 0, but"),
         ("selfpaced:start=0", "start is 0, but"),
         ("selfpaced:grow=true", "grow is True, but it must be a whole number"),
