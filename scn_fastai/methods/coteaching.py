@@ -114,7 +114,7 @@ METHOD = Method(
     paper="B. Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, "
     "NeurIPS 2018",
     assumes="the share of wrong labels (tau) is known; small loss means a right label; hard right samples are lost",
-    costs="a second network: twice the time and memory of training, nothing afterwards",
+    costs="a second network: about twice the time of training and up to twice its memory, nothing afterwards",
     options={"tau": 0.3, "epochs_k": 10, "power": 1.0},
     check=CoTeaching,
 )

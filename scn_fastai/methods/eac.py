@@ -197,7 +197,7 @@ METHOD = Method(
     "Recognition, ECCV 2022",
     assumes="a face and its mirror image mean the same; a network that ends in average pooling and a Linear layer; "
     "the paper's maps have 7 x 7 places, those of faces of 48 pixels 2 x 2 or 3 x 3",
-    costs="a second forward and backward pass: twice the time and memory of training",
+    costs="a second forward and backward pass: about twice the time of training and up to twice its memory",
     options={"strength": 5.0, "chance": 0.5, "largest": 0.25, "clip": 1.0},
     check=check,
 )
