@@ -12,7 +12,7 @@ class Method:
     ``learn.loss_func``, or wraps the network. The Learner carries an SCNCallback that changes nothing (plain
     settings): it keeps history and ledger, and its ``index`` says which samples a batch holds. ``faces`` is the
     FaceSet behind the loaders, for methods that look at its table (votes, say). ``options`` holds every option with
-    its default.
+    its default. ``check(**options)`` raises a SettingsError for a bad one, so that a long comparison fails at once.
     """
 
     name: str
@@ -22,3 +22,4 @@ class Method:
     assumes: str
     costs: str
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    check: Callable[..., object] | None = None

@@ -251,6 +251,7 @@ class SCNCallback(Callback):
             changed=int((self.ledger.current != self.ledger.given).sum()),
             relabeling=self._relabels,
             weighting=self._weighs,
+            weighted=self._weighs and self.settings.weight,
             relative=self.settings.relative,
             settled=self.history.settled_share(),
             train_accuracy_given=label_accuracy(*now, self.ledger.given),

@@ -166,10 +166,10 @@ class SCNHistory:
         """What the logits of an epoch were multiplied by, float32 ``[N]``; NaN if unseen.
 
         Alpha; where alpha counts relative to its batch, alpha over the epoch's mean, for batches are not stored; and 1
-        before weighting began.
+        before weighting began, or where logits are never weighted.
         """
         alpha, row = self._pick(self._alpha, epoch), self._rows[epoch]
-        if not row.get("weighting", True):
+        if not row.get("weighted", row.get("weighting", True)):
             return np.where(np.isfinite(alpha), np.float32(1), alpha)
         return alpha / np.float32(row["alpha_mean"]) if row.get("relative") else alpha.copy()
 

@@ -231,3 +231,5 @@ def test_before_weighting_began_the_logits_counted_as_they_were():
     assert np.allclose(history.weight(1), [0.4, 1.6, np.nan], equal_nan=True)
     assert np.allclose(history.probs(0)[0], torch.tensor([2.0, 0.0]).softmax(0))
     assert np.allclose(history.probs(1)[1], torch.tensor([0.0, 6.4]).softmax(0))
+    rows[1] |= {"weighted": False}  # a recipe that computes alpha and never weights by it
+    assert np.allclose(SCNHistory.restore(rows, [arrays, arrays], 3, 2).weight(1), [1, 1, np.nan], equal_nan=True)
