@@ -48,7 +48,8 @@ class ImportanceHead(nn.Module):
             nn.init.constant_(self.attention_bias, torch.logit(torch.tensor(start)).item())
         self.alpha: Tensor | None = None  # of the last forward pass; cleared after each training step
         self.logits: Tensor | None = None  # likewise
-        self.keep_alpha = False
+        self.features: Tensor | None = None  # likewise, if they are wanted
+        self.keep_alpha = self.keep_features = False
         self.ledger_state: Callable[[], dict] | None = None
         self.load_ledger: Callable[[dict], None] | None = None
 
@@ -56,6 +57,8 @@ class ImportanceHead(nn.Module):
         """Logits ``[B, C]`` of features ``[B, D]``; alpha ``[B]`` is left in ``self.alpha`` if it is wanted."""
         if self.training or self.keep_alpha:
             self.alpha = attention_weights(features.flatten(1), self.attention_weight, self.attention_bias)
+        if self.training and self.keep_features:
+            self.features = features
         if self.dropout is not None:
             features = self.dropout(features)
         logits = nn.functional.linear(features, self.weight, self.bias)
@@ -64,8 +67,8 @@ class ImportanceHead(nn.Module):
         return logits
 
     def clear(self) -> None:
-        """Let go of the last step's alpha and logits: a live graph on a module breaks deepcopy."""
-        self.alpha = self.logits = None
+        """Let go of the last step's alpha, logits and features: a live graph on a module breaks deepcopy."""
+        self.alpha = self.logits = self.features = None
 
     def own_parameters(self) -> list[nn.Parameter]:
         """The parameters that SCN adds: attention weight and bias, and a learnable margin."""
@@ -91,7 +94,8 @@ class ImportanceHead(nn.Module):
 
     def __getstate__(self) -> dict:
         """Copies and exports carry neither a live graph nor the training labels."""
-        return {**self.__dict__, "alpha": None, "logits": None, "ledger_state": None, "load_ledger": None}
+        live = ("alpha", "logits", "features", "ledger_state", "load_ledger")
+        return self.__dict__ | dict.fromkeys(live)
 
 
 def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead"]:
@@ -103,7 +107,7 @@ def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead
         SettingsError: there is no Linear layer, or the model is a DataParallel.
     """
     check_parallel(model)
-    name, linear = _last_linear(model)
+    name, linear = last_linear(model)
     if not name:
         head = ImportanceHead(linear, **options)
         return head, head
@@ -158,7 +162,8 @@ def find_head(model: nn.Module) -> ImportanceHead | None:
     return next((module for module in model.modules() if isinstance(module, ImportanceHead)), None)
 
 
-def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Name and module of a network's last Linear layer; a SettingsError if it has none."""
     linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise SettingsError(
