@@ -49,7 +49,7 @@ def stage_order(subset: Tensor, labels: Tensor, stage: int, batch_size: int) -> 
 
 def _cycle(members: Tensor, count: int) -> Tensor:
     """So many of the members, each drawn once before any comes again."""
-    rounds = -(-count // len(members))
+    rounds = max(1, -(-count // len(members)))
     return torch.cat([members[torch.randperm(len(members))] for _ in range(rounds)])[:count]
 
 
@@ -64,11 +64,14 @@ class CurriculumNet(MethodCallback):
     ``curriculum`` is None before that (see `Curriculum`); its ``suspicion`` is a detector's score.
     """
 
+    _stateattrs = ("curriculum", "_weights")
+    curriculum: Curriculum | None = None
+    _weights: Tensor | None = None
+
     def __init__(self, cluster_on: str, rank: float, warmup: float, noisy_weight: float):
         super().__init__()
         self.cluster_on, self.rank, self.warmup, self.noisy_weight = cluster_on, rank, warmup, noisy_weight
-        self.curriculum: Curriculum | None = None
-        self.stage, self._weights = 0, None
+        self.stage = 0
 
     def check(self) -> None:
         """There must be an epoch for the first network and for each stage."""

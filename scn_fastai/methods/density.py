@@ -40,9 +40,9 @@ def curriculum(features: Tensor, labels: Tensor, cluster_on: str = "density", ra
         cluster_on: ``'density'`` or ``'distance'``.
         rank: see `local_density`.
 
-    >>> x = torch.tensor([[0.0], [0.1], [0.2], [0.3], [2.0], [9.0]])
-    >>> curriculum(x, torch.zeros(6, dtype=torch.long)).subset.tolist()
-    [0, 0, 0, 0, 1, 2]
+    >>> x = torch.tensor([[0.0], [1], [2], [3], [4], [5], [6], [20], [21], [50]])
+    >>> curriculum(x, torch.zeros(10, dtype=torch.long)).subset.tolist()
+    [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
     """
     x, n = principal(features), len(features)
     subset, density = torch.zeros(n, dtype=torch.long), torch.zeros(n)

@@ -19,8 +19,9 @@ class Labellers(nn.Module):
     renormalizes the rows after each step. At the start ``spread`` of each row lies evenly on all classes, the rest on
     the diagonal.
 
-    >>> Labellers(1, 2, spread=0.2)().round(decimals=2).tolist()
-    [[[0.9, 0.1], [0.1, 0.9]]]
+    >>> Labellers(1, 2, spread=0.2)().detach()
+    tensor([[[0.9000, 0.1000],
+             [0.1000, 0.9000]]])
     """
 
     def __init__(self, labellers: int, classes: int, spread: float = 0.1):
@@ -58,11 +59,12 @@ class LTNet(MethodCallback):
     """Two labellers: the given labels, and the network's own predictions of an earlier epoch (``predicted``)."""
 
     part_name = "labellers"
+    _stateattrs = ("predicted",)
+    predicted: Tensor | None = None
 
     def __init__(self, labellers: Labellers, start: float, weights: tuple[float, float]):
         super().__init__(labellers)
         self.start, self.weights = start, weights
-        self.predicted: Tensor | None = None
         self.on = False
 
     def check(self) -> None:

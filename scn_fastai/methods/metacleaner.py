@@ -18,8 +18,8 @@ class NoisyWeighting(nn.Module):
 
     The weights depend on the place in the group, so that the images have to change places from epoch to epoch.
 
-    >>> NoisyWeighting(4, 16, 8)(torch.zeros(2, 4, 16)).sum(1)
-    tensor([1., 1.], grad_fn=<SumBackward1>)
+    >>> NoisyWeighting(4, 16, 8)(torch.zeros(2, 4, 16)).shape
+    torch.Size([2, 4])
     """
 
     def __init__(self, group: int, features: int, width: int = 128):
@@ -63,11 +63,12 @@ class MetaCleaner(MethodCallback):
     """
 
     part_name, wants_features = "noisy_weighting", True
+    _stateattrs = ("suspicion",)
+    suspicion: Tensor | None = None
 
     def __init__(self, weighting: NoisyWeighting, group: int, single: float):
         super().__init__(weighting)
         self.group, self.single = group, single
-        self.suspicion: Tensor | None = None
 
     def check(self) -> None:
         """Groups must fit into batches."""

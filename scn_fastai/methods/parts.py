@@ -6,7 +6,7 @@ import torch
 from fastai.learner import Callback, Learner
 from torch import Tensor, nn
 
-from scn_fastai.errors import SettingsError
+from scn_fastai.errors import SCNError, SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.score import training_loader
 
@@ -55,6 +55,13 @@ class MethodCallback(Callback):
 
     def __init__(self, part: nn.Module | None = None):
         self.part = part
+
+    def __call__(self, event_name: str):
+        """Run an event; our own errors come through as the one sentence that they are."""
+        try:
+            return super().__call__(event_name)
+        except SCNError as error:
+            raise type(error)(str(error).split(":\n\t", 1)[-1]) from None
 
     @property
     def head(self) -> ImportanceHead:

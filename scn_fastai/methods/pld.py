@@ -58,6 +58,9 @@ def draw_labels(shares: Tensor, uniform: Tensor) -> Tensor:
 class PLD(MethodCallback):
     """Draws each label anew from the votes."""
 
+    _stateattrs = ("shares",)
+    shares: Tensor | None = None
+
     def __init__(self, shares: Tensor):
         super().__init__()
         self.shares = shares

@@ -1,0 +1,188 @@
+"""What the methods share, and what holds for each of them: it trains, saves, predicts, leaves an ordinary network."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fastai.callback.schedule import lr_find  # noqa: F401
+from fastai.learner import Callback, load_learner
+from made_methods import TRAIN, fitted, summary
+from small_faces import CLASSES, small_faces
+from torch import nn
+
+from scn_fastai.cli import main
+from scn_fastai.errors import SettingsError
+from scn_fastai.experiments.fit import face_learner
+from scn_fastai.methods import METHODS
+from scn_fastai.methods.parts import MethodCallback, add_callback, check_choice, check_number, check_whole, plain_logits
+from scn_fastai.training.head import find_head
+from scn_fastai.training.network import build_network, network_of
+from scn_fastai.training.predict import predictor
+from scn_fastai.training.run import Run
+from scn_fastai.training.score import score_samples
+
+OURS = ("curriculumnet", "metacleaner", "ltnet", "pld", "dlpcnn", "ran", "gacnn")
+
+
+def voted(n_train=96, n_valid=32):
+    """Small faces on which nine of ten people agree with the label."""
+    faces = small_faces(n_train, n_valid, size=24)
+    for code, name in enumerate(CLASSES):
+        nearby = CLASSES[code - 1]
+        faces.samples[f"vote_{name}"] = 0.9 * (faces.samples["label"] == name) + 0.1 * (
+            faces.samples["label"] == nearby
+        )
+    return faces
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_run_of_it_is_saved_and_predicts(name, tmp_path):
+    """The network from disk says what the Learner's says; in bfloat16 a face or so may change its mind."""
+    faces = voted()
+    told = summary(name, replace(TRAIN, half=True), faces, folder=tmp_path / "run")
+    assert told["recipe"] == name and told["epochs"] == 4 and told["changed"] == 0
+    run = Run.load(tmp_path / "run")
+    probs = predictor(run)(faces.images[96:, :, :, None].repeat(3, -1))
+    right = probs.argmax(1) == faces.part("valid").label_codes()
+    assert abs(right.mean() - told["accuracy_last"]) <= 1 / 32
+    assert np.isfinite(run.history.frame()["wce"]).all()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_network_left_behind_is_ordinary(name, tmp_path):
+    """Validation is plain cross-entropy and leaves no mark; an export works; without the callbacks it is as built."""
+    learn = fitted(name, faces=voted())
+    state = {key: value.clone() for key, value in learn.model.state_dict().items() if isinstance(value, torch.Tensor)}
+    with learn.no_bar(), learn.no_logging():
+        loss, accuracy = learn.validate()
+        logits, labels = learn.get_preds(act=nn.Identity())
+    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-4)
+    assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    assert all(torch.equal(value, learn.model.state_dict()[key]) for key, value in state.items())
+    learn.export(tmp_path / "learn.pkl")
+    assert load_learner(tmp_path / "learn.pkl").scn.ledger is None
+
+    learn.remove_cb(learn.scn)
+    bare = build_network(METHODS[name].arch("small"), 8)
+    bare.load_state_dict(learn.model.state_dict())
+    assert find_head(learn.model) is None and type(bare) is type(learn.model)
+    x = torch.randn(4, 3, 24, 24)
+    assert torch.equal(pickle.loads(pickle.dumps(learn.model)).eval()(x), bare.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "ltnet", "pld"])
+def test_an_interrupted_training_resumes_to_the_same_weights(name, tmp_path):
+    """Given the state of its callback, and that alone."""
+    faces, kept = voted(), {}
+    whole = summary(name, TRAIN, faces, folder=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        summary(name, TRAIN, faces, folder=tmp_path / "broken", callbacks=[Interrupt(kept)])
+    resumed = summary(name, TRAIN, faces, folder=tmp_path / "broken", resume=True, callbacks=[TakeUp(kept)])
+    weights = [(tmp_path / part / "model.safetensors").read_bytes() for part in ("whole", "broken")]
+    assert weights[0] == weights[1] and resumed["accuracy_last"] == whole["accuracy_last"]
+    assert all(type(tensor) is torch.Tensor for tensor in kept.values()) and (kept or name == "pld")
+
+
+def method_of(learn):
+    """The Learner's MethodCallback."""
+    return next(cb for cb in learn.cbs if isinstance(cb, MethodCallback))
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the third epoch; what the method knew at the end of the second is kept."""
+
+    order = 80
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def after_epoch(self):
+        self.kept.update({key: value.clone() for key, value in method_of(self.learn).state().items()})
+
+    def after_batch(self):
+        if self.training and self.epoch == 2:
+            raise KeyboardInterrupt
+
+
+class TakeUp(Callback):
+    """What was kept goes into the new callback."""
+
+    order = 4
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def before_fit(self):
+        method_of(self.learn).load_state(self.kept)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_learning_rate_can_be_searched_for(name):
+    learn = face_learner(voted(), name, TRAIN)
+    with learn.no_bar(), learn.no_logging():
+        learn.lr_find(num_it=4, show_plot=False)
+    assert learn.scn.history.epoch == 0 and "shuffle_fn" not in vars(learn.dls.train)
+
+
+def test_the_list_has_them_with_their_cards(capsys):
+    assert main(["recipes", "--json"]) == 0
+    cards = {card["name"]: card for card in json.loads(capsys.readouterr().out)}
+    for name in OURS:
+        assert all(len(cards[name][key]) > 3 for key in ("about", "paper", "assumes", "costs"))
+    assert cards["curriculumnet"]["options"]["cluster_on"] == "density" and cards["gacnn"]["options"] == {}
+
+
+# ---- the shared pieces ----
+
+
+class Halved(MethodCallback):
+    """A method with a part: half the loss, and the part's weight as a scale."""
+
+    def batch_loss(self, logits, target, index):
+        assert logits.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        self.indices = getattr(self, "indices", []) + [index.tolist()]
+        return 0.5 * nn.functional.cross_entropy(logits * self.part.weight[0, 0], target)
+
+
+def test_a_part_trains_and_resumes_with_the_network(tmp_path):
+    learn = face_learner(small_faces(96, 32, size=24), "plain", replace(TRAIN, half=True), tmp_path / "run")
+    part = nn.Linear(1, 1)
+    start = part.weight.clone()
+    add_callback(learn, Halved(part))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 0.05)
+    assert not torch.equal(part.weight, start)
+    weights = Run.load(tmp_path / "run").weights()
+    assert torch.equal(next(v for k, v in weights.items() if k.endswith("part.weight")), part.weight)
+    assert sorted(sum(learn.halved.indices, [])) == sorted(set(sum(learn.halved.indices, [])))
+    again = face_learner(small_faces(96, 32, size=24), "plain", replace(TRAIN, half=True))
+    add_callback(again, Halved(nn.Linear(1, 1)))
+    assert Run.load(tmp_path / "run").resume(again) == 1
+    assert torch.equal(again.halved.part.weight, part.weight)
+    network = network_of(Run.load(tmp_path / "run"))
+    assert not any("part" in name for name, _ in network.named_modules())
+
+
+def test_plain_logits_are_in_the_order_of_the_training_set():
+    learn = fitted("plain")
+    logits = plain_logits(learn)
+    probs = score_samples(learn).filter(like="p_").drop(columns=["p_max", "p_given"]).to_numpy()
+    np.testing.assert_allclose(logits.softmax(1), probs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_number("m", "a", "x", 0), "^a of m must be a number of 0 or more, not 'x'.$"),
+        (lambda: check_number("m", "a", True, 0), "not True"),
+        (lambda: check_number("m", "a", float("nan"), 0, 1), "from 0 to 1, not nan"),
+        (lambda: check_whole("m", "a", 1.5, 1), "^a of m must be a whole number of 1 or more, not 1.5.$"),
+        (lambda: check_choice("m", "a", "z", ("x", "y")), "^a of m must be one of x, y, not 'z'.$"),
+    ],
+)
+def test_an_option_out_of_range_gets_a_sentence(call, words):
+    with pytest.raises(SettingsError, match=words):
+        call()
