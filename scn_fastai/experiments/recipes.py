@@ -89,7 +89,10 @@ def _changed_method(chosen: Recipe, name: str, about: str, values: dict[str, Val
             raise SettingsError(f"{unknown[0]!r} is a setting of SCN, and {chosen.name} trains without SCN.")
         there = ", ".join(chosen.options) or "none"
         raise SettingsError(f"{unknown[0]!r} is not an option of {chosen.name}; there are: {there}.")
-    return Recipe(name, chosen.settings, about, chosen.method, chosen.options | values)
+    options = chosen.options | values
+    if chosen.method.check is not None:
+        chosen.method.check(**options)
+    return Recipe(name, chosen.settings, about, chosen.method, options)
 
 
 def _change(text: str) -> tuple[str, Value]:

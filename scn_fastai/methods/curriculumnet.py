@@ -115,6 +115,14 @@ class CurriculumNet(MethodCallback):
         self.curriculum = Curriculum(**state) if state else None
 
 
+def check(cluster_on: str = "density", rank: float = 0.6, warmup: float = 0.25, noisy_weight: float = 0.5) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_choice("curriculumnet", "cluster_on", cluster_on, ("density", "distance"))
+    check_number("curriculumnet", "rank", rank, 0, 1)
+    check_number("curriculumnet", "warmup", warmup, 0, 1)
+    check_number("curriculumnet", "noisy_weight", noisy_weight, 0)
+
+
 def prepare(
     learn: Learner,
     faces=None,
@@ -134,10 +142,7 @@ def prepare(
     Raises:
         SettingsError: an option is out of its range, or there are fewer than four epochs.
     """
-    check_choice("curriculumnet", "cluster_on", cluster_on, ("density", "distance"))
-    check_number("curriculumnet", "rank", rank, 0, 1)
-    check_number("curriculumnet", "warmup", warmup, 0, 1)
-    check_number("curriculumnet", "noisy_weight", noisy_weight, 0)
+    check(cluster_on, rank, warmup, noisy_weight)
     add_callback(learn, CurriculumNet(cluster_on, rank, warmup, noisy_weight))
 
 
@@ -149,4 +154,5 @@ METHOD = Method(
     assumes="right labels lie close together in feature space, wrong ones apart from their class",
     costs="one pass over the training set, and distances of all pairs within a class, once",
     options={"cluster_on": "density", "rank": 0.6, "warmup": 0.25, "noisy_weight": 0.5},
+    check=check,
 )

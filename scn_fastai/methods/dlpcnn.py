@@ -49,6 +49,12 @@ class LocalityPreserving(MethodCallback):
         return cross_entropy(logits, target) + self.weight * locality_loss(features, target, self.k)
 
 
+def check(weight: float = 0.003, k: int = 20) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_number("dlpcnn", "weight", weight, 0)
+    check_whole("dlpcnn", "k", k, 1)
+
+
 def prepare(learn: Learner, faces=None, weight: float = 0.003, k: int = 20) -> None:
     """Add the locality-preserving loss: L = CE + weight * L_lp (see `locality_loss`).
 
@@ -58,8 +64,7 @@ def prepare(learn: Learner, faces=None, weight: float = 0.003, k: int = 20) -> N
     Raises:
         SettingsError: an option is out of its range.
     """
-    check_number("dlpcnn", "weight", weight, 0)
-    check_whole("dlpcnn", "k", k, 1)
+    check(weight, k)
     add_callback(learn, LocalityPreserving(weight, k))
 
 
@@ -72,4 +77,5 @@ METHOD = Method(
     assumes="labels are right: it pulls a wrongly labelled face toward its wrong class",
     costs="distances of all pairs in a batch; batches with several faces of each class",
     options={"weight": 0.003, "k": 20},
+    check=check,
 )

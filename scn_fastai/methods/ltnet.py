@@ -105,6 +105,16 @@ class LTNet(MethodCallback):
         self.predicted = state.get("predicted")
 
 
+def check(start: float = 0.3, given: float = 1.0, predicted: float = 1.0, spread: float = 0.1) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_number("ltnet", "start", start, 0, 1)
+    check_number("ltnet", "given", given, 0)
+    check_number("ltnet", "predicted", predicted, 0)
+    check_number("ltnet", "spread", spread, 1e-6, 1)
+    if not given + predicted:
+        raise SettingsError("given and predicted of ltnet are both 0, so there is nothing to learn from: raise one.")
+
+
 def prepare(
     learn: Learner, faces=None, start: float = 0.3, given: float = 1.0, predicted: float = 1.0, spread: float = 0.1
 ) -> None:
@@ -126,12 +136,7 @@ def prepare(
     Raises:
         SettingsError: an option is out of its range, or there is one epoch only.
     """
-    check_number("ltnet", "start", start, 0, 1)
-    check_number("ltnet", "given", given, 0)
-    check_number("ltnet", "predicted", predicted, 0)
-    check_number("ltnet", "spread", spread, 1e-6, 1)
-    if not given + predicted:
-        raise SettingsError("given and predicted of ltnet are both 0, so there is nothing to learn from: raise one.")
+    check(start, given, predicted, spread)
     classes = find_head(learn.model).weight.shape[0]
     add_callback(learn, LTNet(Labellers(2, classes, spread), start, (given, predicted)))
 
@@ -144,4 +149,5 @@ METHOD = Method(
     assumes="wrong labels follow the true class alone; the network's early predictions err in another way",
     costs="one pass over the training set, and a matrix of classes a labeller",
     options={"start": 0.3, "given": 1.0, "predicted": 1.0, "spread": 0.1},
+    check=check,
 )

@@ -117,6 +117,13 @@ class MetaCleaner(MethodCallback):
         self.suspicion = state.get("suspicion")
 
 
+def check(group: int = 4, width: int = 128, single: float = 0.0) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_whole("metacleaner", "group", group, 1)
+    check_whole("metacleaner", "width", width, 1)
+    check_number("metacleaner", "single", single, 0)
+
+
 def prepare(learn: Learner, faces=None, group: int = 4, width: int = 128, single: float = 0.0) -> None:
     """Learn from groups of K images of one class: L = CE(W v, c), v = sum_k s_k f_k (see `NoisyWeighting`).
 
@@ -135,9 +142,7 @@ def prepare(learn: Learner, faces=None, group: int = 4, width: int = 128, single
     Raises:
         SettingsError: an option is out of its range, or batches are not whole groups.
     """
-    check_whole("metacleaner", "group", group, 1)
-    check_whole("metacleaner", "width", width, 1)
-    check_number("metacleaner", "single", single, 0)
+    check(group, width, single)
     features = find_head(learn.model).weight.shape[1]
     add_callback(learn, MetaCleaner(NoisyWeighting(group, features, width), group, single))
 
@@ -151,4 +156,5 @@ METHOD = Method(
     assumes="of a few faces of a class most are labelled right, and features tell which",
     costs="two small layers while it trains; batch sizes that the group divides; a class's faces in one batch",
     options={"group": 4, "width": 128, "single": 0.0},
+    check=check,
 )

@@ -12,7 +12,8 @@ class Method:
     ``learn.loss_func``; a network of another form is named in ``network`` instead. The Learner carries an SCNCallback
     that changes nothing (plain settings): it keeps history and ledger, and its ``index`` says which samples a batch
     holds. ``faces`` is the FaceSet behind the loaders, for methods that look at its table (votes, say). ``options``
-    holds every option with its default.
+    holds every option with its default. ``check(**options)`` raises a SettingsError for a bad one, so that a long
+    comparison fails at once.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Method:
     assumes: str
     costs: str
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    check: Callable[..., object] | None = None
     network: str = ""  # what `build_network` puts around the network asked for: 'ran' makes 'ran:resnet18' of it
 
     def arch(self, asked: str) -> str:

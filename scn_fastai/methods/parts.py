@@ -39,7 +39,7 @@ def check_choice(method: str, option: str, value: object, choices: Sequence[str]
 
 
 class MethodCallback(Callback):
-    """A callback that acts in training batches only, after SCNCallback (5) and inside autocast (10).
+    """A callback that acts in training batches only, before SCNCallback (5), which notes the loss and looks for NaN.
 
     A subclass says its loss in ``batch_loss``, and which samples an epoch draws in ``draw``; either may be left out.
     What it remembers of each sample it returns from ``state()`` as tensors, and takes back in ``load_state``.
@@ -49,7 +49,7 @@ class MethodCallback(Callback):
             that optimizer and checkpoints know it, and goes with it.
     """
 
-    order = 6
+    order = 4
     wants_features = False
     part_name = "part"
 

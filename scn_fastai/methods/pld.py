@@ -58,6 +58,7 @@ def draw_labels(shares: Tensor, uniform: Tensor) -> Tensor:
 class PLD(MethodCallback):
     """Draws each label anew from the votes."""
 
+    order = 6  # SCNCallback (5) says first which samples the batch holds, and compares their labels
     _stateattrs = ("shares",)
     shares: Tensor | None = None
 
@@ -77,6 +78,11 @@ class PLD(MethodCallback):
         self.learn.yb = (drawn.as_subclass(type(target)),)
 
 
+def check(at_least: float = 0.0) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_number("pld", "at_least", at_least, 0, 1)
+
+
 def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0) -> None:
     """At every draw of sample i its label y ~ votes_i / sum votes_i, and L = CE(z_i, y).
 
@@ -92,7 +98,7 @@ def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0)
     Raises:
         SettingsError: the faces have no votes, or the option is out of its range.
     """
-    check_number("pld", "at_least", at_least, 0, 1)
+    check(at_least)
     if faces is None:
         raise SettingsError("pld needs the faces with their votes: pass the FaceSet behind the loaders.")
     add_callback(learn, PLD(vote_shares(faces, at_least)))
@@ -107,4 +113,5 @@ METHOD = Method(
     assumes="several votes a face; they replace the given label, so noise added to that label is not seen",
     costs="nothing but the votes",
     options={"at_least": 0.0},
+    check=check,
 )

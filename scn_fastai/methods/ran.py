@@ -51,6 +51,12 @@ class RegionBias(MethodCallback):
             self.learn.model.keep_weights = False
 
 
+def check(margin: float = 0.02, weight: float = 1.0) -> None:
+    """Raise one sentence for an option that is out of its range."""
+    check_number("ran", "margin", margin, 0, 1)
+    check_number("ran", "weight", weight, 0)
+
+
 def prepare(learn: Learner, faces=None, margin: float = 0.02, weight: float = 1.0) -> None:
     """Train `RegionAttention` with L = CE + weight * L_rb (see `region_biased_loss`).
 
@@ -59,8 +65,7 @@ def prepare(learn: Learner, faces=None, margin: float = 0.02, weight: float = 1.
     Raises:
         SettingsError: an option is out of its range.
     """
-    check_number("ran", "margin", margin, 0, 1)
-    check_number("ran", "weight", weight, 0)
+    check(margin, weight)
     add_callback(learn, RegionBias(margin, weight))
 
 
@@ -73,5 +78,6 @@ METHOD = Method(
     assumes="faces are aligned, and part of each shows its expression; labels are right",
     costs="six times the network's work, in training and at test; other weights than the plain network",
     options={"margin": 0.02, "weight": 1.0},
+    check=check,
     network="ran",
 )
