@@ -8,7 +8,8 @@ from torch.nn.functional import cross_entropy
 from scn_fastai.errors import SettingsError
 from scn_fastai.methods.density import CLEAN, HIGHLY_NOISY, NOISY, Curriculum, curriculum
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_choice, check_number
+from scn_fastai.methods.options import check_choice, check_number
+from scn_fastai.methods.parts import MethodCallback, add_callback
 from scn_fastai.training.features import features_of
 from scn_fastai.training.score import training_loader
 
@@ -102,9 +103,9 @@ class CurriculumNet(MethodCallback):
         """The order of the stage."""
         return stage_order(self.curriculum.subset, self._labels(), self.stage, self.learn.dls.train.bs).tolist()
 
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor | None:
+    def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Weighted cross-entropy, from stage 1 on."""
-        return curriculum_loss(logits, target, self._weights[index]) if self.stage else None
+        return curriculum_loss(logits, label, self._weights[index]) if self.stage else cross_entropy(logits, label)
 
     def state(self) -> dict[str, Tensor]:
         """The division, once there is one."""
@@ -117,10 +118,10 @@ class CurriculumNet(MethodCallback):
 
 def check(cluster_on: str = "density", rank: float = 0.6, warmup: float = 0.25, noisy_weight: float = 0.5) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_choice("curriculumnet", "cluster_on", cluster_on, ("density", "distance"))
-    check_number("curriculumnet", "rank", rank, 0, 1)
-    check_number("curriculumnet", "warmup", warmup, 0, 1)
-    check_number("curriculumnet", "noisy_weight", noisy_weight, 0)
+    check_choice("cluster_on", cluster_on, ("density", "distance"))
+    check_number("rank", rank, 0, 1)
+    check_number("warmup", warmup, 0, 1)
+    check_number("noisy_weight", noisy_weight, 0, float("inf"))
 
 
 def prepare(

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_number, check_whole
+from scn_fastai.methods.options import check_number
+from scn_fastai.methods.parts import MethodCallback, add_callback
 
 
 def locality_loss(features: Tensor, labels: Tensor, k: int = 20) -> Tensor:
@@ -43,16 +44,16 @@ class LocalityPreserving(MethodCallback):
         super().__init__()
         self.weight, self.k = weight, k
 
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor:
+    def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Cross-entropy and the locality-preserving loss."""
-        features = self.head.features.as_subclass(Tensor).flatten(1).float()
-        return cross_entropy(logits, target) + self.weight * locality_loss(features, target, self.k)
+        features = self.tap.take().flatten(1).float()
+        return cross_entropy(logits, label) + self.weight * locality_loss(features, label, self.k)
 
 
 def check(weight: float = 0.003, k: int = 20) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_number("dlpcnn", "weight", weight, 0)
-    check_whole("dlpcnn", "k", k, 1)
+    check_number("weight", weight, 0, float("inf"))
+    check_number("k", k, 1, float("inf"), whole=True)
 
 
 def prepare(learn: Learner, faces=None, weight: float = 0.003, k: int = 20) -> None:

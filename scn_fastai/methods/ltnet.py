@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from fastai.learner import Learner
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_number, plain_logits
+from scn_fastai.methods.options import check_number
+from scn_fastai.methods.parts import MethodCallback, add_callback, plain_logits
 from scn_fastai.training.head import find_head
 
 
@@ -90,11 +92,11 @@ class LTNet(MethodCallback):
         if self.on:
             self.predicted = self.predicted.to(self.head.weight.device)
 
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor | None:
+    def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Latent truth loss, once there are two labellers."""
         if not self.on:
-            return None
-        return latent_truth_loss(logits, self.part(), torch.stack([target, self.predicted[index]]), self.weights)
+            return cross_entropy(logits, label)
+        return latent_truth_loss(logits, self.part(), torch.stack([label, self.predicted[index]]), self.weights)
 
     def state(self) -> dict[str, Tensor]:
         """What the second labeller said, once it did; the matrices are among the network's weights."""
@@ -107,10 +109,10 @@ class LTNet(MethodCallback):
 
 def check(start: float = 0.3, given: float = 1.0, predicted: float = 1.0, spread: float = 0.1) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_number("ltnet", "start", start, 0, 1)
-    check_number("ltnet", "given", given, 0)
-    check_number("ltnet", "predicted", predicted, 0)
-    check_number("ltnet", "spread", spread, 1e-6, 1)
+    check_number("start", start, 0, 1)
+    check_number("given", given, 0, float("inf"))
+    check_number("predicted", predicted, 0, float("inf"))
+    check_number("spread", spread, 1e-6, 1)
     if not given + predicted:
         raise SettingsError("given and predicted of ltnet are both 0, so there is nothing to learn from: raise one.")
 

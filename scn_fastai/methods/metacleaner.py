@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy, linear
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_number, check_whole
+from scn_fastai.methods.options import check_number
+from scn_fastai.methods.parts import MethodCallback, add_callback
 from scn_fastai.training.head import find_head
 
 EMA = 0.9  # how much of a sample's score stays when it is drawn again
@@ -83,26 +84,23 @@ class MetaCleaner(MethodCallback):
         """Scores lie where the network is."""
         super().before_train()
         if self.active:
-            device = self.head.weight.device
-            n = len(self.learn.scn.ledger.given)
-            scores = torch.full((n,), torch.nan) if self.suspicion is None else self.suspicion
-            self.suspicion = scores.to(device)
+            self.suspicion = self.per_sample(self.suspicion, fill=torch.nan)
 
     def draw(self, indices: list[int]) -> list[int]:
         """Groups of one class."""
         return group_order(self.learn.scn.ledger.current.cpu(), self.group).tolist()
 
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor:
+    def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Cross-entropy of the clean features, and notes the scores."""
-        head, whole = self.head, len(target) - len(target) % self.group
-        features = head.features[:whole].as_subclass(Tensor).float().unflatten(0, (-1, self.group)).flatten(2)
+        head, whole = self.head, len(label) - len(label) % self.group
+        features = self.tap.take()[:whole].float().unflatten(0, (-1, self.group)).flatten(2)
         confidence = self.part(features)
         self._note(index[:whole], confidence.detach().flatten())
         clean = hallucinate(features, confidence)
         if head.dropout is not None:
             clean = head.dropout(clean)
-        loss = cross_entropy(linear(clean, head.weight, head.bias), target[: whole : self.group])
-        return loss + self.single * cross_entropy(logits, target) if self.single else loss
+        loss = cross_entropy(linear(clean, head.weight, head.bias), label[: whole : self.group])
+        return loss + self.single * cross_entropy(logits, label) if self.single else loss
 
     def _note(self, index: Tensor, confidence: Tensor) -> None:
         now, before = 1 - self.group * confidence, self.suspicion[index]
@@ -119,9 +117,9 @@ class MetaCleaner(MethodCallback):
 
 def check(group: int = 4, width: int = 128, single: float = 0.0) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_whole("metacleaner", "group", group, 1)
-    check_whole("metacleaner", "width", width, 1)
-    check_number("metacleaner", "single", single, 0)
+    check_number("group", group, 1, float("inf"), whole=True)
+    check_number("width", width, 1, float("inf"), whole=True)
+    check_number("single", single, 0, float("inf"))
 
 
 def prepare(learn: Learner, faces=None, group: int = 4, width: int = 128, single: float = 0.0) -> None:

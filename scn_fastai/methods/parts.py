@@ -1,60 +1,32 @@
-"""What several methods need: options that make sense, a module that trains with the head, an order of their own."""
-
-from collections.abc import Sequence
+"""What methods need that change more than the loss: a module that trains in the head, features, an order of drawing."""
 
 import torch
-from fastai.learner import Callback, Learner
+from fastai.learner import Learner
 from torch import Tensor, nn
 
 from scn_fastai.errors import SCNError, SettingsError
+from scn_fastai.methods.batch_loss import BatchLoss, float32
+from scn_fastai.methods.tap import Tap
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.score import training_loader
 
 
-def check_number(method: str, option: str, value: object, low: float, high: float = float("inf")) -> None:
-    """Raise one sentence unless ``value`` is a number from ``low`` to ``high``.
+class MethodCallback(BatchLoss):
+    """A `BatchLoss`, computed in float32, that may have a part in the head, see features, and draw its own batches.
 
-    >>> check_number("mine", "share", 0.5, 0, 1)
-    >>> check_number("mine", "share", 2, 0, 1)
-    Traceback (most recent call last):
-    ...
-    scn_fastai.errors.SettingsError: share of mine must be a number from 0 to 1, not 2.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        span = f"from {low:g} to {high:g}" if high < float("inf") else f"of {low:g} or more"
-        raise SettingsError(f"{option} of {method} must be a number {span}, not {value!r}.")
-
-
-def check_whole(method: str, option: str, value: object, low: int) -> None:
-    """Raise one sentence unless ``value`` is a whole number of ``low`` or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise SettingsError(f"{option} of {method} must be a whole number of {low} or more, not {value!r}.")
-
-
-def check_choice(method: str, option: str, value: object, choices: Sequence[str]) -> None:
-    """Raise one sentence unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise SettingsError(f"{option} of {method} must be one of {', '.join(choices)}, not {value!r}.")
-
-
-class MethodCallback(Callback):
-    """A callback that acts in training batches only, before SCNCallback (5), which notes the loss and looks for NaN.
-
-    A subclass says its loss in ``batch_loss``, and which samples an epoch draws in ``draw``; either may be left out.
-    What it remembers of each sample it returns from ``state()`` as tensors, and takes back in ``load_state``.
+    A subclass says which samples an epoch draws in ``draw``, or leaves it out; with ``wants_features`` it finds the
+    batch's features, as the head was given them, in ``self.tap``.
 
     Args:
         part: a module that trains with the network and is not needed afterwards: it lives in the importance head, so
             that optimizer and checkpoints know it, and goes with it.
     """
 
-    order = 4
     wants_features = False
     part_name = "part"
 
     def __init__(self, part: nn.Module | None = None):
-        self.part = part
+        self.part, self.tap = part, Tap()
 
     def __call__(self, event_name: str):
         """Run an event; our own errors come through as the one sentence that they are."""
@@ -66,7 +38,10 @@ class MethodCallback(Callback):
     @property
     def head(self) -> ImportanceHead:
         """The importance head of the Learner's network."""
-        return find_head(self.learn.model)
+        head = find_head(self.learn.model)
+        if head is None:
+            raise SettingsError("The network was replaced after the method was prepared for it: make a new Learner.")
+        return head
 
     @property
     def active(self) -> bool:
@@ -79,10 +54,11 @@ class MethodCallback(Callback):
             self.head.add_module(self.part_name, self.part)
 
     def before_fit(self) -> None:
-        """The head keeps the features, and has the part."""
+        """Listen to the head, and put the part there."""
         if not self.active:
             return
-        self.head.keep_features = self.wants_features
+        if self.wants_features:
+            self.tap.put(self.head)
         self.add_part()
         self.check()
 
@@ -108,23 +84,13 @@ class MethodCallback(Callback):
 
     def after_loss(self) -> None:
         """The method's loss takes the place of the Learner's, in float32."""
-        index = self.learn.scn.index
-        if not self.training or index is None:
-            return
-        logits = self.learn.pred.as_subclass(Tensor)
-        with torch.autocast(logits.device.type, enabled=False):
-            loss = self.batch_loss(logits.float(), self.learn.yb[0].as_subclass(Tensor), index)
-        if loss is not None:
-            self.learn.loss_grad, self.learn.loss = loss, loss.detach().clone()
-
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor | None:
-        """The loss of a training batch: logits ``[B, C]``, labels ``[B]``, samples ``[B]``; None leaves it as it is."""
-        return None
+        with float32(self.learn.pred.device):
+            super().after_loss()
 
     def after_fit(self) -> None:
-        """The head keeps no features any more."""
+        """Listen no more."""
         if self.active:
-            self.head.keep_features = False
+            self.tap.remove()
 
     def state(self) -> dict[str, Tensor]:
         """What has to be known to go on with a training."""

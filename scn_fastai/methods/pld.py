@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from fastai.learner import Learner
+from fastai.learner import Callback, Learner
 from torch import Tensor
 
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import SettingsError
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_number
+from scn_fastai.methods.options import check_number
 
 
 def vote_shares(faces: FaceSet, at_least: float = 0.0) -> Tensor:
@@ -55,21 +55,21 @@ def draw_labels(shares: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum((uniform[:, None] >= summed).sum(1), last)
 
 
-class PLD(MethodCallback):
+class PLD(Callback):
     """Draws each label anew from the votes."""
 
     order = 6  # SCNCallback (5) says first which samples the batch holds, and compares their labels
     _stateattrs = ("shares",)
     shares: Tensor | None = None
+    run_valid = False
 
     def __init__(self, shares: Tensor):
-        super().__init__()
         self.shares = shares
 
     def before_batch(self) -> None:
         """Labels of a training batch are drawn, by torch's default generator of the device."""
         index = self.learn.scn.index
-        if not self.training or index is None:
+        if index is None:  # lr_find trains on the given labels
             return
         if self.shares.device != index.device:
             self.shares = self.shares.to(index.device)
@@ -80,7 +80,7 @@ class PLD(MethodCallback):
 
 def check(at_least: float = 0.0) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_number("pld", "at_least", at_least, 0, 1)
+    check_number("at_least", at_least, 0, 1)
 
 
 def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0) -> None:
@@ -101,7 +101,7 @@ def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0)
     check(at_least)
     if faces is None:
         raise SettingsError("pld needs the faces with their votes: pass the FaceSet behind the loaders.")
-    add_callback(learn, PLD(vote_shares(faces, at_least)))
+    learn.add_cb(PLD(vote_shares(faces, at_least)))
 
 
 METHOD = Method(

@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from scn_fastai.methods.method import Method
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_number
+from scn_fastai.methods.options import check_number
+from scn_fastai.methods.parts import MethodCallback, add_callback
 
 
 def region_biased_loss(weights: Tensor, margin: float = 0.02) -> Tensor:
@@ -35,10 +36,10 @@ class RegionBias(MethodCallback):
         if self.active:
             self.learn.model.keep_weights = True
 
-    def batch_loss(self, logits: Tensor, target: Tensor, index: Tensor) -> Tensor:
+    def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Cross-entropy and the region-biased loss."""
         weights = self.learn.model.weights.as_subclass(Tensor)
-        return cross_entropy(logits, target) + self.weight * region_biased_loss(weights, self.margin)
+        return cross_entropy(logits, label) + self.weight * region_biased_loss(weights, self.margin)
 
     def after_batch(self) -> None:
         """Let go of the graph."""
@@ -53,8 +54,8 @@ class RegionBias(MethodCallback):
 
 def check(margin: float = 0.02, weight: float = 1.0) -> None:
     """Raise one sentence for an option that is out of its range."""
-    check_number("ran", "margin", margin, 0, 1)
-    check_number("ran", "weight", weight, 0)
+    check_number("margin", margin, 0, 1)
+    check_number("weight", weight, 0, float("inf"))
 
 
 def prepare(learn: Learner, faces=None, margin: float = 0.02, weight: float = 1.0) -> None:

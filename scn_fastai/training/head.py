@@ -48,8 +48,7 @@ class ImportanceHead(nn.Module):
             nn.init.constant_(self.attention_bias, torch.logit(torch.tensor(start)).item())
         self.alpha: Tensor | None = None  # of the last forward pass; cleared after each training step
         self.logits: Tensor | None = None  # likewise
-        self.features: Tensor | None = None  # likewise, if they are wanted
-        self.keep_alpha = self.keep_features = False
+        self.keep_alpha = False
         self.ledger_state: Callable[[], dict] | None = None
         self.load_ledger: Callable[[dict], None] | None = None
 
@@ -57,8 +56,6 @@ class ImportanceHead(nn.Module):
         """Logits ``[B, C]`` of features ``[B, D]``; alpha ``[B]`` is left in ``self.alpha`` if it is wanted."""
         if self.training or self.keep_alpha:
             self.alpha = attention_weights(features.flatten(1), self.attention_weight, self.attention_bias)
-        if self.training and self.keep_features:
-            self.features = features
         if self.dropout is not None:
             features = self.dropout(features)
         logits = nn.functional.linear(features, self.weight, self.bias)
@@ -67,8 +64,8 @@ class ImportanceHead(nn.Module):
         return logits
 
     def clear(self) -> None:
-        """Let go of the last step's alpha, logits and features: a live graph on a module breaks deepcopy."""
-        self.alpha = self.logits = self.features = None
+        """Let go of the last step's alpha and logits: a live graph on a module breaks deepcopy."""
+        self.alpha = self.logits = None
 
     def own_parameters(self) -> list[nn.Parameter]:
         """The parameters that SCN adds: attention weight and bias, and a learnable margin."""
@@ -94,8 +91,7 @@ class ImportanceHead(nn.Module):
 
     def __getstate__(self) -> dict:
         """Copies and exports carry neither a live graph nor the training labels."""
-        live = ("alpha", "logits", "features", "ledger_state", "load_ledger")
-        return self.__dict__ | dict.fromkeys(live)
+        return {**self.__dict__, "alpha": None, "logits": None, "ledger_state": None, "load_ledger": None}
 
 
 def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead"]:

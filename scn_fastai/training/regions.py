@@ -44,7 +44,7 @@ class RegionAttention(nn.Module):
         self.self_attention, self.relation_attention = nn.Linear(width, 1), nn.Linear(2 * width, 1)
         self.classifier = nn.Linear(2 * width, n_classes)
         self.keep_weights = False
-        self.weights: Tensor | None = None  # mu of the last forward pass, [B, R], if it is wanted
+        self.weights: Tensor | None = None  # mu of the last training batch, [B, R], if it is wanted
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of faces ``[B, 3, H, W]``."""
@@ -52,7 +52,7 @@ class RegionAttention(nn.Module):
         features = self.network(regions).flatten(1).unflatten(0, (-1, len(x))).transpose(0, 1)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot tell weights apart that differ by 0.002
             pooled, weights = aggregate_regions(features.float(), self.self_attention, self.relation_attention)
-        if self.keep_weights:
+        if self.training and self.keep_weights:
             self.weights = weights
         return self.classifier(pooled)
 

@@ -20,6 +20,7 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from scn_fastai.errors import RunError
+from scn_fastai.training.callback_state import callback_states, load_callback_states
 from scn_fastai.training.folders import finish_swap, old_folder, replace_file, swap
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
@@ -37,8 +38,8 @@ class Run:
     table and the changes), ``proposals.parquet`` (if there are changes that a person is to decide), ``history/`` (a
     row per epoch, and per epoch a file with alpha, logits and group), ``settings.json`` (SCN settings, classes,
     library versions and what the maker adds), ``model.safetensors`` (weights now), ``model_before.safetensors``
-    (weights when relabeling began) and ``resume/`` (optimizer and random generators: tensors only). Nothing in it is
-    a pickle that could run code.
+    (weights when relabeling began) and ``resume/`` (optimizer, random generators, and what callbacks carry from epoch
+    to epoch: tensors only). Nothing in it is a pickle that could run code.
 
     It is written at the end of every epoch to a folder beside, which then takes the place of the old one: an
     interrupt or a full disk costs the running epoch, nothing more.
@@ -154,8 +155,8 @@ class Run:
         if self._random is not None:
             return
         weights = {k: v for k, v in learn.model.state_dict().items() if isinstance(v, Tensor)}
-        resume = _plain({"opt": learn.opt.state_dict(), "random": _random_state(learn)})
-        self.save(weights, resume)
+        resume = {"opt": learn.opt.state_dict(), "random": _random_state(learn), "callbacks": callback_states(learn)}
+        self.save(weights, _plain(resume))
 
     def save(self, weights: dict[str, Tensor], resume: dict | None = None) -> None:
         """Write the run to a folder beside its own, then put that in its place.
@@ -259,6 +260,7 @@ class Run:
             learn.create_opt()
         try:
             learn.model.load_state_dict(self.weights() | _extra(learn.model))
+            load_callback_states(learn, state["callbacks"])
             _load_optimizer(learn.opt, state["opt"])
         except (RuntimeError, ValueError, KeyError, AssertionError) as error:
             if isinstance(error, RunError):
@@ -277,7 +279,7 @@ class Run:
             raise RunError(f"{self.folder.name} cannot be resumed, for it has no resume/state.pt: train it again.")
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-            return {name: state[name] for name in ("opt", "random")}
+            return {"opt": state["opt"], "random": state["random"], "callbacks": state.get("callbacks", {})}
         except Exception as error:  # torch.load raises many kinds; a pickle that would run code is among them
             raise RunError(
                 f"{self.folder.name} cannot be resumed: resume/state.pt is damaged or holds more than tensors, and "

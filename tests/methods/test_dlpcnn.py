@@ -62,8 +62,8 @@ def test_training_adds_it():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("weight=-1", "^weight of dlpcnn must be a number of 0 or more, not -1.$"),
-        ("k=0", "^k of dlpcnn must be a whole number of 1 or more, not 0.$"),
+        ("weight=-1", "^weight is -1, but it must be a number of 0 or more.$"),
+        ("k=0", "^k is 0, but it must be a whole number of 1 or more.$"),
     ],
 )
 def test_an_option_out_of_range(options, words):

@@ -85,10 +85,10 @@ def test_before_it_the_loss_is_cross_entropy():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("start=1.5", "^start of ltnet must be a number from 0 to 1, not 1.5.$"),
-        ("given=-1", "given of ltnet"),
-        ("predicted=-1", "predicted of ltnet"),
-        ("spread=0", "spread of ltnet"),
+        ("start=1.5", "^start is 1.5, but it must be a number from 0 to 1.$"),
+        ("given=-1", "^given is "),
+        ("predicted=-1", "^predicted is "),
+        ("spread=0", "^spread is "),
         ("given=0:predicted=0", "^given and predicted of ltnet are both 0, so there is nothing to learn from"),
     ],
 )

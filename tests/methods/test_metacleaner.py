@@ -105,9 +105,9 @@ def test_single_adds_the_loss_of_each_face():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("group=0", "^group of metacleaner must be a whole number of 1 or more, not 0.$"),
-        ("width=x", "width of metacleaner"),
-        ("single=-1", "single of metacleaner"),
+        ("group=0", "^group is 0, but it must be a whole number of 1 or more.$"),
+        ("width=x", "^width is "),
+        ("single=-1", "^single is "),
         ("group=5", "^metacleaner draws groups of 5 faces, which do not fill batches of 32: choose a batch size that"),
     ],
 )

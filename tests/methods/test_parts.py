@@ -14,10 +14,9 @@ from small_faces import CLASSES, small_faces
 from torch import nn
 
 from scn_fastai.cli import main
-from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import face_learner
 from scn_fastai.methods import METHODS
-from scn_fastai.methods.parts import MethodCallback, add_callback, check_choice, check_number, check_whole, plain_logits
+from scn_fastai.methods.parts import MethodCallback, add_callback, plain_logits
 from scn_fastai.training.head import find_head
 from scn_fastai.training.network import build_network, network_of
 from scn_fastai.training.predict import predictor
@@ -75,48 +74,23 @@ def test_the_network_left_behind_is_ordinary(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "ltnet", "pld"])
 def test_an_interrupted_training_resumes_to_the_same_weights(name, tmp_path):
-    """Given the state of its callback, and that alone."""
-    faces, kept = voted(), {}
+    faces = voted()
     whole = summary(name, TRAIN, faces, folder=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        summary(name, TRAIN, faces, folder=tmp_path / "broken", callbacks=[Interrupt(kept)])
-    resumed = summary(name, TRAIN, faces, folder=tmp_path / "broken", resume=True, callbacks=[TakeUp(kept)])
+        summary(name, TRAIN, faces, folder=tmp_path / "broken", callbacks=[Interrupt()])
+    resumed = summary(name, TRAIN, faces, folder=tmp_path / "broken", resume=True)
     weights = [(tmp_path / part / "model.safetensors").read_bytes() for part in ("whole", "broken")]
     assert weights[0] == weights[1] and resumed["accuracy_last"] == whole["accuracy_last"]
-    assert all(type(tensor) is torch.Tensor for tensor in kept.values()) and (kept or name == "pld")
-
-
-def method_of(learn):
-    """The Learner's MethodCallback."""
-    return next(cb for cb in learn.cbs if isinstance(cb, MethodCallback))
 
 
 class Interrupt(Callback):
-    """Ctrl-C in the third epoch; what the method knew at the end of the second is kept."""
+    """Ctrl-C in the third epoch."""
 
     order = 80
-
-    def __init__(self, kept):
-        self.kept = kept
-
-    def after_epoch(self):
-        self.kept.update({key: value.clone() for key, value in method_of(self.learn).state().items()})
 
     def after_batch(self):
         if self.training and self.epoch == 2:
             raise KeyboardInterrupt
-
-
-class TakeUp(Callback):
-    """What was kept goes into the new callback."""
-
-    order = 4
-
-    def __init__(self, kept):
-        self.kept = kept
-
-    def before_fit(self):
-        method_of(self.learn).load_state(self.kept)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -171,18 +145,3 @@ def test_plain_logits_are_in_the_order_of_the_training_set():
     logits = plain_logits(learn)
     probs = score_samples(learn).filter(like="p_").drop(columns=["p_max", "p_given"]).to_numpy()
     np.testing.assert_allclose(logits.softmax(1), probs, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: check_number("m", "a", "x", 0), "^a of m must be a number of 0 or more, not 'x'.$"),
-        (lambda: check_number("m", "a", True, 0), "not True"),
-        (lambda: check_number("m", "a", float("nan"), 0, 1), "from 0 to 1, not nan"),
-        (lambda: check_whole("m", "a", 1.5, 1), "^a of m must be a whole number of 1 or more, not 1.5.$"),
-        (lambda: check_choice("m", "a", "z", ("x", "y")), "^a of m must be one of x, y, not 'z'.$"),
-    ],
-)
-def test_an_option_out_of_range_gets_a_sentence(call, words):
-    with pytest.raises(SettingsError, match=words):
-        call()

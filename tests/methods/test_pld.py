@@ -74,5 +74,5 @@ def test_training_draws_anew_and_history_keeps_the_given_labels():
 def test_faces_without_votes():
     with pytest.raises(SettingsError, match="^pld draws labels from the votes .* no column 'vote_neutral': use faces"):
         face_learner(small_faces(64, 32, size=24), "pld", TRAIN)
-    with pytest.raises(SettingsError, match="^at_least of pld must be a number from 0 to 1, not 3.$"):
+    with pytest.raises(SettingsError, match="^at_least is 3, but it must be a number from 0 to 1.$"):
         face_learner(voted(), "pld:at_least=3", TRAIN)

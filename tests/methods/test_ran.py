@@ -30,8 +30,8 @@ def test_training_adds_it_and_keeps_no_graph():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("margin=2", "^margin of ran must be a number from 0 to 1, not 2.$"),
-        ("weight=-1", "^weight of ran must be a number of 0 or more, not -1.$"),
+        ("margin=2", "^margin is 2, but it must be a number from 0 to 1.$"),
+        ("weight=-1", "^weight is -1, but it must be a number of 0 or more.$"),
     ],
 )
 def test_an_option_out_of_range(options, words):

@@ -1,0 +1,72 @@
+"""Balanced sampling: each class is drawn equally often, with faces of rare classes repeated."""
+
+from types import MethodType
+
+import torch
+from fastai.learner import Callback, Learner
+from torch import Tensor
+
+from scn_fastai.methods.method import Method
+from scn_fastai.methods.options import check_number
+from scn_fastai.methods.weightedloss import class_weights
+
+
+def balanced_order(label: Tensor, n_classes: int, power: float = 1.0) -> Tensor:
+    """N samples drawn with replacement, sample i with a chance proportional to 1 / n_(y_i)^power, int64 ``[N]``.
+
+    Drawn from torch's default generator.
+
+    >>> label = torch.tensor([0] * 90 + [1] * 10)
+    >>> drawn = balanced_order(label.repeat(100), 2)
+    >>> abs(float((drawn % 100 >= 90).float().mean()) - 0.5) < 0.02
+    True
+    """
+    return torch.multinomial(class_weights(label, n_classes, power)[label], len(label), replacement=True)
+
+
+class Upsample(Callback):
+    """Let the training loader draw `balanced_order` by the ledger's labels in place of a permutation.
+
+    An epoch is as long as before; some faces come several times, others not at all. History shows those as not seen.
+
+    Raises:
+        SettingsError: power is out of range.
+    """
+
+    order = 4
+
+    def __init__(self, power: float = 1.0):
+        check_number("power", power, 0, 2)
+        self.power = power
+
+    def before_train(self) -> None:
+        """Put the order in place of the loader's own."""
+        scn, dl = self.learn.scn, self.learn.dls.train
+        dl.balanced_by = scn.ledger.current.cpu(), scn.history.n_classes, self.power
+        dl.shuffle_fn = MethodType(_shuffle_balanced, dl)  # a method does not travel into dl.new or an export
+
+    def after_train(self) -> None:
+        """Give the loader its own order back."""
+        for name in ("shuffle_fn", "balanced_by"):
+            vars(self.learn.dls.train).pop(name, None)
+
+
+def _shuffle_balanced(dl, indices: list[int]) -> list[int]:
+    return balanced_order(*dl.balanced_by).tolist()
+
+
+def prepare(learn: Learner, faces=None, power: float = 1.0) -> None:
+    """Add `Upsample` to the Learner."""
+    learn.add_cb(Upsample(power))
+
+
+METHOD = Method(
+    name="upsample",
+    prepare=prepare,
+    about="balanced sampling: every class is drawn equally often",
+    paper="A. Mollahosseini et al., AffectNet, IEEE Trans. Affective Computing 2019 (up-sampling); SCN, Table 7",
+    assumes="every class matters alike; the few faces of a rare class are not learned by heart",
+    costs="nothing; faces of frequent classes are seen in fewer epochs",
+    options={"power": 1.0},
+    check=Upsample,
+)

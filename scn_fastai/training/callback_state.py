@@ -1,0 +1,30 @@
+"""What callbacks carry from epoch to epoch, for a Run to keep and to bring back."""
+
+from scn_fastai.errors import RunError
+
+
+def callback_states(learn) -> dict[str, dict]:
+    """The state of every callback that has ``state()`` and ``load_state()``, by the callback's name.
+
+    A state is a dict of tensors; nothing in it may need a pickle.
+    """
+    return {cb.name: cb.state() for cb in _stateful(learn)}
+
+
+def load_callback_states(learn, states: dict[str, dict]) -> None:
+    """Give every such callback its state back.
+
+    Raises:
+        RunError: there is none for one of them, or it does not fit.
+    """
+    for cb in _stateful(learn):
+        if cb.name not in states:
+            raise RunError(
+                f"This run was trained without {type(cb).__name__}, so it cannot be resumed with it: make the Learner "
+                "as its settings.json says."
+            )
+        cb.load_state(states[cb.name])
+
+
+def _stateful(learn) -> list:
+    return [cb for cb in learn.cbs if hasattr(type(cb), "load_state")]  # an instance also answers for its Learner

@@ -1,0 +1,93 @@
+"""Every method: its card, one training from faces to a summary, and the ordinary network that it leaves."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_faces import small_faces
+
+from scn_fastai import Run
+from scn_fastai.data.noise import flip_labels
+from scn_fastai.errors import SettingsError
+from scn_fastai.experiments.fit import TrainSettings, face_learner, train_faces
+from scn_fastai.experiments.recipes import all_recipes, recipe
+from scn_fastai.methods import METHODS
+from scn_fastai.training.network import build_network
+from scn_fastai.training.predict import predictor
+
+TRAIN = TrainSettings(arch="small", epochs=1, batch_size=32, device="cpu", half=True)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    faces = small_faces(96, 32, size=24)
+    labels = flip_labels(faces.part("train").samples["label"], 0.3, seed=1, classes=faces.classes).labels
+    return faces.with_labels(labels)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_trains_and_leaves_an_ordinary_network(noisy, name, tmp_path):
+    """Under bfloat16 autocast, as the fast path trains where the processor has it."""
+    summary = train_faces(noisy, name, TRAIN, tmp_path / "run", bar=False)
+    assert summary["recipe"] == name and summary["epochs"] == 1 and summary["changed"] == 0
+    assert all(math.isfinite(v) for v in summary.values() if isinstance(v, float))
+    assert 0 <= summary["accuracy_last"] <= 1
+    run = Run.load(tmp_path / "run")
+    assert math.isfinite(run.history.last("wce")) and math.isfinite(run.history.last("valid_loss"))
+    plain = set(face_learner(noisy, "plain", TRAIN).model.state_dict())
+    assert set(run.weights()) == {key for key in plain if not key.endswith("_extra_state")}
+    probs = predictor(run)(np.repeat(noisy.images[:3, :, :, None], 3, axis=3))
+    assert probs.shape == (3, 8) and np.allclose(probs.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_learner_is_usable_afterwards(noisy, name, tmp_path):
+    learn = face_learner(noisy, name, replace(TRAIN, half=False))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.01)
+        loss, _ = learn.validate()
+        probs, _ = learn.get_preds()
+        learn.fit(1, 0.01)  # and trained on
+    assert math.isfinite(loss) and torch.allclose(probs.sum(1), torch.ones(len(probs)), atol=1e-5)
+    learn.path = tmp_path
+    learn.export("model.pkl")
+    learn.remove_cb(learn.scn)
+    assert set(learn.model.state_dict()) == set(build_network("small", 8).state_dict())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in learn.model.modules())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_card_is_whole(name):
+    card = METHODS[name]
+    assert name in all_recipes() and card.about and card.paper and card.assumes and card.costs
+    assert all(len(line) < 200 for line in (card.about, card.assumes, card.costs))
+    if card.check is not None:
+        card.check(**card.options)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("elr:beta=1.5", "beta is 1.5, but it must be a number from 0 to 1"),
+        ("elr:strength=strong", "strength is 'strong'"),
+        ("gce:q=0", "q is 0, but"),
+        ("coteaching:tau=1", "tau is 1, but"),
+        ("coteaching:epochs_k=2.5", "epochs_k is 2.5, but it must be a whole number of 1 or more"),
+        ("eac:chance=-1", "chance is -1, but"),
+        ("eac:largest=0.01", "largest is 0.01, but it must be a number from 0.02 to 0.9"),
+        ("mixup:alpha=0", "alpha is 0, but"),
+        ("selfpaced:start=0", "start is 0, but"),
+        ("selfpaced:grow=true", "grow is True, but it must be a whole number"),
+        ("selfpaced:curriculum=mentor", "curriculum is 'mentor', but it must be 'selfpaced' or 'mentornet'"),
+        ("alphaloss:alternate=1", "alternate is 1, but it must be true or false"),
+        ("upsample:power=3", "power is 3, but"),
+        ("weightedloss:power=None", "power is None, but"),
+        ("rul:gamma=0.1", "setting of SCN"),
+        ("rul:share=0.1", "there are: none"),
+    ],
+)
+def test_a_bad_option_is_one_sentence_before_anything_trains(name, words):
+    with pytest.raises(SettingsError, match=words):
+        recipe(name)
