@@ -21,6 +21,11 @@ from scn_fastai.experiments.fit import TrainSettings, face_learner
 
 
 def arguments(about: str, argv: list[str] | None = None) -> argparse.Namespace:
+    """The options that every benchmark has, read."""
+    return options_parser(about).parse_args(argv)
+
+
+def options_parser(about: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--faces", type=int, default=2048, help="training faces in an epoch")
@@ -30,7 +35,7 @@ def arguments(about: str, argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="pairs of epochs to time")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of a line")
-    return parser.parse_args(argv)
+    return parser
 
 
 def noisy_faces(options: argparse.Namespace) -> FaceSet:

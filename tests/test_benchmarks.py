@@ -53,6 +53,23 @@ def test_facelab_prints_milliseconds(benchmark_named, capsys):
     assert values["low"] <= values["ms"] <= values["high"] and values["size"] == 16
 
 
+def test_methods_cost_prints_a_line_for_each_method(benchmark_named, capsys, monkeypatch):
+    cost = benchmark_named("methods_cost")
+    monkeypatch.setattr(cost, "in_own_process", cost.memory)  # a process for each takes seconds
+    cost.main([*TOY, "--methods", "elr,coteaching:tau=0.1"])
+    plain, *lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"plain: [\d.]+ s an epoch, \d+ MiB \(32 faces, small, 16 px, batch 16; .+\)", plain)
+    pattern = r"(.+): [\d.]+ of its time \([\d.]+ to [\d.]+\), [\d.]+ of its memory"
+    assert [re.fullmatch(pattern, line)[1] for line in lines] == ["elr", "coteaching:tau=0.1"]
+
+
+@pytest.mark.slow
+def test_peak_memory_is_that_of_a_process_of_its_own(benchmark_named):
+    cost = benchmark_named("methods_cost")
+    options = cost.options_parser("").parse_args(TOY)
+    assert 2**18 < cost.in_own_process("plain", options) < 2**31
+
+
 def test_pairs_are_timed_in_turns_and_the_median_counts(benchmark_named):
     order, times = [], iter([9.0, 9.0, 2.0, 1.0, 3.0, 1.0, 90.0, 1.0])
 
@@ -86,4 +103,5 @@ def test_make_bench_runs_the_benchmarks_and_nothing_else():
     makefile = (FOLDER.parent / "Makefile").read_text(encoding="utf-8")
     pattern = re.search(r"in (benchmarks/\S+); do", makefile)[1]
     found = {path.stem for path in FOLDER.parent.glob(pattern)}
-    assert found == {"callback_overhead", "facelab_speed", "loader_overhead", "released_speed", "host_syncs"}
+    measured = {"callback_overhead", "facelab_speed", "loader_overhead", "methods_cost", "released_speed", "host_syncs"}
+    assert found == measured

@@ -11,7 +11,7 @@ class LedgerMixUp(MixUp):
     """fastai's MixUp: x = l x_i + (1 - l) x_j, L = l CE(y_i) + (1 - l) CE(y_j), with l ~ Beta(alpha, alpha), l >= 1/2.
 
     It acts behind SCNCallback, so that both labels are the ledger's. History sees the logits of the blend, under
-    the sample whose share is larger.
+    the sample whose share is larger. fastai draws the shares on the host and sends them, so a GPU is waited for.
 
     Raises:
         SettingsError: alpha is out of range.

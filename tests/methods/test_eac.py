@@ -1,5 +1,7 @@
 """EAC: the maps against loops and against the logits, the mirror, the erased rectangles, the networks it refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_faces import small_faces
@@ -87,8 +89,16 @@ def test_the_loss_in_training_is_cross_entropy_and_the_maps_distance():
     callback.before_train()
     learn.xb = (x,)
     logits = learn.model(x)
-    assert float(callback.batch_loss(logits, y, torch.arange(4))) == pytest.approx(float(expected), rel=1e-5)
+    assert callback.batch_loss(logits, y, torch.arange(4)).item() == pytest.approx(expected.item(), rel=1e-5)
     callback.after_train()
+
+
+def test_the_loss_does_not_run_away_at_the_learning_rate_of_the_others():
+    train = replace(TRAIN, epochs=2, batch_size=32)
+    learn = face_learner(small_faces(256, 32, size=32), "eac", train)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(2, 0.05)
+    assert learn.scn.history.last("wce") < 10
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import TrainSettings, face_learner, train_faces
 from scn_fastai.experiments.recipes import all_recipes, recipe
 from scn_fastai.methods import METHODS
+from scn_fastai.training.callback_state import callback_states
 from scn_fastai.training.network import build_network
 from scn_fastai.training.predict import predictor
 
@@ -58,6 +59,18 @@ def test_the_learner_is_usable_afterwards(noisy, name, tmp_path):
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in learn.model.modules())
 
 
+@pytest.mark.parametrize("name", ["elr", "coteaching", "rul", "eac", "selfpaced", "mixup"])
+def test_lr_find_leaves_the_records_alone(noisy, name):
+    learn = face_learner(noisy, name, TRAIN)
+    with learn.no_bar(), learn.no_logging():
+        learn.lr_find(num_it=3, show_plot=False)
+    kept = [callback_states(learn)] if name in ("elr", "rul", "selfpaced") else []
+    for state in (state for states in kept for state in states.values()):
+        for key in state.keys() & {"target", "log_uncertainty", "seen_loss"}:
+            assert (state[key].nan_to_num(0) == 0).all()
+    assert learn.scn.history.epoch == 0
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_the_card_is_whole(name):
     card = METHODS[name]
@@ -77,6 +90,7 @@ def test_the_card_is_whole(name):
         ("coteaching:epochs_k=2.5", "epochs_k is 2.5, but it must be a whole number of 1 or more"),
         ("eac:chance=-1", "chance is -1, but"),
         ("eac:largest=0.01", "largest is 0.01, but it must be a number from 0.02 to 0.9"),
+        ("eac:clip=0", "clip is 0, but"),
         ("mixup:alpha=0", "alpha is 0, but"),
         ("selfpaced:start=0", "start is 0, but"),
         ("selfpaced:grow=true", "grow is True, but it must be a whole number"),
