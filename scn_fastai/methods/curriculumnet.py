@@ -1,11 +1,12 @@
 """CurriculumNet: first the samples in the dense middle of their class, then the others (Guo et al., ECCV 2018)."""
 
+import warnings
+
 import torch
 from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from scn_fastai.errors import SettingsError
 from scn_fastai.methods.density import CLEAN, HIGHLY_NOISY, NOISY, Curriculum, curriculum
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_choice, check_number
@@ -20,7 +21,7 @@ def stage_of(epoch: int, n_epoch: int, warmup: float = 0.25) -> int:
     >>> [stage_of(epoch, 8) for epoch in range(8)]
     [0, 0, 1, 1, 2, 2, 3, 3]
     """
-    first = min(max(1, round(warmup * n_epoch)), n_epoch - 3)
+    first = max(1, min(round(warmup * n_epoch), n_epoch - 3))
     return 0 if epoch < first else 1 + (epoch - first) * 3 // (n_epoch - first)
 
 
@@ -75,11 +76,12 @@ class CurriculumNet(MethodCallback):
         self.stage = 0
 
     def check(self) -> None:
-        """There must be an epoch for the first network and for each stage."""
+        """There should be an epoch for the first network and for each stage."""
         if self.learn.n_epoch < 4:
-            raise SettingsError(
-                f"curriculumnet needs 4 epochs, one for the first network and one for each stage, not "
-                f"{self.learn.n_epoch}: train longer."
+            warnings.warn(
+                f"curriculumnet has too few epochs ({self.learn.n_epoch}) for its first network and three stages, and "
+                "leaves the last ones out: train 4 or more.",
+                stacklevel=2,
             )
 
     def before_train(self) -> None:
@@ -141,7 +143,7 @@ def prepare(
     rate falls as it does in every other method that this one is compared with.
 
     Raises:
-        SettingsError: an option is out of its range, or there are fewer than four epochs.
+        SettingsError: an option is out of its range.
     """
     check(cluster_on, rank, warmup, noisy_weight)
     add_callback(learn, CurriculumNet(cluster_on, rank, warmup, noisy_weight))

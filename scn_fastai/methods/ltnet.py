@@ -1,5 +1,6 @@
 """LTNet: several labellers, each with a confusion matrix, around one latent truth (Zeng et al., ECCV 2018)."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -60,7 +61,6 @@ def latent_truth_loss(logits: Tensor, matrices: Tensor, labels: Tensor, weights:
 class LTNet(MethodCallback):
     """Two labellers: the given labels, and the network's own predictions of an earlier epoch (``predicted``)."""
 
-    part_name = "labellers"
     _stateattrs = ("predicted",)
     predicted: Tensor | None = None
 
@@ -70,11 +70,9 @@ class LTNet(MethodCallback):
         self.on = False
 
     def check(self) -> None:
-        """There must be an epoch before the second labeller, and one with it."""
+        """There should be an epoch before the second labeller, and one with it."""
         if self.learn.n_epoch < 2:
-            raise SettingsError(
-                "ltnet needs 2 epochs, one to learn what the second labeller says, not 1: train longer."
-            )
+            warnings.warn("ltnet has 1 epoch and learns from the given labels alone: train 2 or more.", stacklevel=2)
 
     def matrices(self) -> Tensor:
         """T of both labellers, ``[2, C, C]``, on the CPU."""
@@ -85,7 +83,7 @@ class LTNet(MethodCallback):
         super().before_train()
         if not self.active:
             return
-        first = min(max(1, round(self.start * self.learn.n_epoch)), self.learn.n_epoch - 1)
+        first = max(1, min(round(self.start * self.learn.n_epoch), self.learn.n_epoch - 1))
         self.on = self.learn.epoch >= first
         if self.on and self.predicted is None:
             self.predicted = plain_logits(self.learn).argmax(1)
@@ -99,11 +97,12 @@ class LTNet(MethodCallback):
         return latent_truth_loss(logits, self.part(), torch.stack([label, self.predicted[index]]), self.weights)
 
     def state(self) -> dict[str, Tensor]:
-        """What the second labeller said, once it did; the matrices are among the network's weights."""
-        return {} if self.predicted is None else {"predicted": self.predicted}
+        """The matrices, and what the second labeller said, once it did."""
+        return super().state() | ({} if self.predicted is None else {"predicted": self.predicted})
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take the second labeller's labels back."""
+        """Take them back."""
+        super().load_state(state)
         self.predicted = state.get("predicted")
 
 
@@ -136,7 +135,7 @@ def prepare(
         spread: see `Labellers`.
 
     Raises:
-        SettingsError: an option is out of its range, or there is one epoch only.
+        SettingsError: an option is out of its range.
     """
     check(start, given, predicted, spread)
     classes = find_head(learn.model).weight.shape[0]

@@ -63,7 +63,7 @@ class MetaCleaner(MethodCallback):
     the others of its groups, up to 1 where it does not count; NaN where it was not drawn yet.
     """
 
-    part_name, wants_features = "noisy_weighting", True
+    wants_features = True
     _stateattrs = ("suspicion",)
     suspicion: Tensor | None = None
 
@@ -107,11 +107,12 @@ class MetaCleaner(MethodCallback):
         self.suspicion[index] = torch.where(before.isnan(), now, EMA * before + (1 - EMA) * now)
 
     def state(self) -> dict[str, Tensor]:
-        """The scores, once there are some."""
-        return {} if self.suspicion is None else {"suspicion": self.suspicion}
+        """The weighting, and the scores, once there are some."""
+        return super().state() | ({} if self.suspicion is None else {"suspicion": self.suspicion})
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take the scores back."""
+        """Take them back."""
+        super().load_state(state)
         self.suspicion = state.get("suspicion")
 
 

@@ -1,29 +1,28 @@
-"""What methods need that change more than the loss: a module that trains in the head, features, an order of drawing."""
+"""What methods need that change more than the loss: a module that trains too, features, an order of drawing."""
 
 import torch
 from fastai.learner import Learner
 from torch import Tensor, nn
 
 from scn_fastai.errors import SCNError, SettingsError
-from scn_fastai.methods.batch_loss import BatchLoss, float32
+from scn_fastai.methods.batch_loss import BatchLoss, float32, train_too
 from scn_fastai.methods.tap import Tap
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.score import training_loader
 
 
 class MethodCallback(BatchLoss):
-    """A `BatchLoss`, computed in float32, that may have a part in the head, see features, and draw its own batches.
+    """A `BatchLoss`, computed in float32, that may train a part, see features, and draw its own batches.
 
     A subclass says which samples an epoch draws in ``draw``, or leaves it out; with ``wants_features`` it finds the
     batch's features, as the head was given them, in ``self.tap``.
 
     Args:
-        part: a module that trains with the network and is not needed afterwards: it lives in the importance head, so
-            that optimizer and checkpoints know it, and goes with it.
+        part: a module that trains with the network and is not needed afterwards; a Run keeps it for a resume only.
     """
 
     wants_features = False
-    part_name = "part"
+    part: nn.Module | None = None
 
     def __init__(self, part: nn.Module | None = None):
         self.part, self.tap = part, Tap()
@@ -48,18 +47,16 @@ class MethodCallback(BatchLoss):
         """Whether a training runs, and neither a validation of its own nor a search for a learning rate."""
         return not self.learn.lock.locked() and not hasattr(self.learn, "lr_finder")
 
-    def add_part(self) -> None:
-        """Put the part into the head, if it is not there (a head may be taken off and put on again)."""
-        if self.part is not None and not hasattr(self.head, self.part_name):
-            self.head.add_module(self.part_name, self.part)
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Those of the part."""
+        return [] if self.part is None else list(self.part.parameters())
 
     def before_fit(self) -> None:
-        """Listen to the head, and put the part there."""
+        """Listen to the head."""
         if not self.active:
             return
         if self.wants_features:
             self.tap.put(self.head)
-        self.add_part()
         self.check()
 
     def check(self) -> None:
@@ -93,19 +90,22 @@ class MethodCallback(BatchLoss):
             self.tap.remove()
 
     def state(self) -> dict[str, Tensor]:
-        """What has to be known to go on with a training."""
-        return {}
+        """What has to be known to go on with a training: the part's weights, and what a subclass adds."""
+        return {} if self.part is None else dict(self.part.state_dict(prefix="part."))
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` gave."""
+        if self.part is not None:
+            own = {name: tensor for name, tensor in state.items() if name.startswith("part.")}
+            self.part.load_state_dict({name.removeprefix("part."): tensor for name, tensor in own.items()})
 
 
 def add_callback(learn: Learner, callback: MethodCallback) -> None:
-    """Add the callback to a Learner, its part already in the head: a resumed run loads its weights before any fit."""
+    """Add the callback to a Learner, whose optimizer trains its part too."""
     if callback.part is not None:
         callback.part.to(find_head(learn.model).weight.device)
+        train_too(learn, callback)
     learn.add_cb(callback)
-    callback.add_part()
 
 
 def plain_logits(learn: Learner) -> Tensor:

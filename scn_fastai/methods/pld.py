@@ -14,16 +14,17 @@ from scn_fastai.methods.options import check_number
 def vote_shares(faces: FaceSet, at_least: float = 0.0) -> Tensor:
     """Votes of the training faces as shares that sum to 1, float32 ``[N, C]``.
 
-    From the columns ``vote_<class>``. Shares below ``at_least`` are dropped, unless none would be left; a face without
-    votes counts its given label alone.
+    From the columns ``vote_<class>``, or ``soft_<class>`` (soft labels) where there are none. Shares below
+    ``at_least`` are dropped, unless none would be left; a face without votes counts its given label alone.
 
     Raises:
         SettingsError: the table has no votes, or not those of every class.
     """
     train = faces.part("train")
-    columns = [f"vote_{name}" for name in faces.classes]
-    missing = [column for column in columns if column not in train.samples]
-    if missing:
+    kinds = [[f"{prefix}_{name}" for name in faces.classes] for prefix in ("vote", "soft")]
+    columns = next((columns for columns in kinds if set(columns) <= set(train.samples)), None)
+    if columns is None:
+        missing = [column for column in kinds[0] if column not in train.samples]
         raise SettingsError(
             f"pld draws labels from the votes of several people, and these faces have no column {missing[0]!r}: use "
             "faces with votes (FERPlus, or a table with vote_<class> columns), or another recipe."
@@ -92,7 +93,7 @@ def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0)
 
     Args:
         learn: the Learner.
-        faces: with columns ``vote_<class>``.
+        faces: with columns ``vote_<class>`` or ``soft_<class>``.
         at_least: shares of votes below it do not count.
 
     Raises:

@@ -103,6 +103,7 @@ def test_an_option_out_of_range(options, words):
         face_learner(small_faces(64, 32, size=24), f"curriculumnet:{options}", TRAIN)
 
 
-def test_too_few_epochs():
-    with pytest.raises(SettingsError, match="^curriculumnet needs 4 epochs, one for .* not 3: train longer.$"):
-        fitted("curriculumnet", replace(TRAIN, epochs=3))
+def test_too_few_epochs_leave_stages_out_and_say_so():
+    assert [[stage_of(epoch, epochs) for epoch in range(epochs)] for epochs in (1, 2, 3)] == [[0], [0, 1], [0, 1, 2]]
+    with pytest.warns(UserWarning, match=r"^curriculumnet has too few epochs \(2\) for .*: train 4 or more.$"):
+        fitted("curriculumnet", replace(TRAIN, epochs=2))

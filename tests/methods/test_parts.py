@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.schedule import lr_find  # noqa: F401
-from fastai.learner import Callback, load_learner
+from fastai.learner import Callback
 from made_methods import TRAIN, fitted, summary
 from small_faces import CLASSES, small_faces
 from torch import nn
@@ -17,8 +17,7 @@ from scn_fastai.cli import main
 from scn_fastai.experiments.fit import face_learner
 from scn_fastai.methods import METHODS
 from scn_fastai.methods.parts import MethodCallback, add_callback, plain_logits
-from scn_fastai.training.head import find_head
-from scn_fastai.training.network import build_network, network_of
+from scn_fastai.training.network import build_network
 from scn_fastai.training.predict import predictor
 from scn_fastai.training.run import Run
 from scn_fastai.training.score import score_samples
@@ -38,36 +37,21 @@ def voted(n_train=96, n_valid=32):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_run_of_it_is_saved_and_predicts(name, tmp_path):
-    """The network from disk says what the Learner's says; in bfloat16 a face or so may change its mind."""
+def test_the_run_predicts_as_the_learner_did(name, tmp_path):
+    """Validation is plain cross-entropy; the network from disk says the same; without the callbacks it is as built."""
     faces = voted()
-    told = summary(name, replace(TRAIN, half=True), faces, folder=tmp_path / "run")
-    assert told["recipe"] == name and told["epochs"] == 4 and told["changed"] == 0
-    run = Run.load(tmp_path / "run")
-    probs = predictor(run)(faces.images[96:, :, :, None].repeat(3, -1))
-    right = probs.argmax(1) == faces.part("valid").label_codes()
-    assert abs(right.mean() - told["accuracy_last"]) <= 1 / 32
-    assert np.isfinite(run.history.frame()["wce"]).all()
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_the_network_left_behind_is_ordinary(name, tmp_path):
-    """Validation is plain cross-entropy and leaves no mark; an export works; without the callbacks it is as built."""
-    learn = fitted(name, faces=voted())
-    state = {key: value.clone() for key, value in learn.model.state_dict().items() if isinstance(value, torch.Tensor)}
+    learn = face_learner(faces, name, TRAIN, tmp_path / "run")
     with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(4, 0.05)
         loss, accuracy = learn.validate()
         logits, labels = learn.get_preds(act=nn.Identity())
     assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-4)
     assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
-    assert all(torch.equal(value, learn.model.state_dict()[key]) for key, value in state.items())
-    learn.export(tmp_path / "learn.pkl")
-    assert load_learner(tmp_path / "learn.pkl").scn.ledger is None
-
+    probs = predictor(Run.load(tmp_path / "run"))(faces.images[96:, :, :, None].repeat(3, -1))
+    np.testing.assert_allclose(probs, logits.softmax(1), atol=1e-4)
     learn.remove_cb(learn.scn)
     bare = build_network(METHODS[name].arch("small"), 8)
     bare.load_state_dict(learn.model.state_dict())
-    assert find_head(learn.model) is None and type(bare) is type(learn.model)
     x = torch.randn(4, 3, 24, 24)
     assert torch.equal(pickle.loads(pickle.dumps(learn.model)).eval()(x), bare.eval()(x))
 
@@ -129,15 +113,12 @@ def test_a_part_trains_and_resumes_with_the_network(tmp_path):
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(1, 0.05)
     assert not torch.equal(part.weight, start)
-    weights = Run.load(tmp_path / "run").weights()
-    assert torch.equal(next(v for k, v in weights.items() if k.endswith("part.weight")), part.weight)
     assert sorted(sum(learn.halved.indices, [])) == sorted(set(sum(learn.halved.indices, [])))
     again = face_learner(small_faces(96, 32, size=24), "plain", replace(TRAIN, half=True))
     add_callback(again, Halved(nn.Linear(1, 1)))
     assert Run.load(tmp_path / "run").resume(again) == 1
     assert torch.equal(again.halved.part.weight, part.weight)
-    network = network_of(Run.load(tmp_path / "run"))
-    assert not any("part" in name for name, _ in network.named_modules())
+    assert not any("part" in name for name in Run.load(tmp_path / "run").weights())
 
 
 def test_plain_logits_are_in_the_order_of_the_training_set():

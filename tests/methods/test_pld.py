@@ -71,6 +71,12 @@ def test_training_draws_anew_and_history_keeps_the_given_labels():
     assert torch.equal(given, torch.from_numpy(voted().part("train").label_codes()))
 
 
+def test_soft_labels_do_where_there_are_no_votes():
+    faces = voted()
+    soft = replace(faces, samples=faces.samples.rename(columns=lambda name: name.replace("vote_", "soft_")))
+    assert torch.equal(vote_shares(soft), vote_shares(faces))
+
+
 def test_faces_without_votes():
     with pytest.raises(SettingsError, match="^pld draws labels from the votes .* no column 'vote_neutral': use faces"):
         face_learner(small_faces(64, 32, size=24), "pld", TRAIN)
