@@ -69,8 +69,9 @@ def face_learner(
     set_seed(train.seed, reproducible=False)
     dls = face_loaders(faces, share_of_batch(train.batch_size), train.size, device=device)
     chosen = recipe_by_name(recipe)
-    scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, dls, folder))
-    model = build_network(train.arch, dls.c).to(device)
+    arch = train.arch if chosen.method is None else chosen.method.arch(train.arch)
+    scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder))
+    model = build_network(arch, dls.c).to(device)
     # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
     opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
     learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, metrics=accuracy, cbs=[scn])
@@ -114,13 +115,13 @@ def _add_speed(learn: Learner, train: TrainSettings, device: torch.device) -> No
         learn.model.compile()
 
 
-def _new_run(faces: FaceSet, recipe: str, train: TrainSettings, dls, folder) -> Run | None:
+def _new_run(faces: FaceSet, recipe: str, train: TrainSettings, arch: str, dls, folder) -> Run | None:
     if folder is None:
         return None
     normalise = dls.train.after_batch.fs[-1]
     stats = {"mean": normalise.mean.flatten().tolist(), "std": normalise.std.flatten().tolist()}
     shape = {"shape": list(faces.images.shape[1:]), "size": train.size}
-    settings = {"recipe": recipe, "arch": train.arch, "train": asdict(train), "input": stats | shape}
+    settings = {"recipe": recipe, "arch": arch, "train": asdict(train), "input": stats | shape}
     return Run(folder, faces.samples, faces.classes, settings)
 
 

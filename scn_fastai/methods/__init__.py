@@ -3,10 +3,17 @@
 from scn_fastai.methods import (
     alphaloss,
     coteaching,
+    curriculumnet,
+    dlpcnn,
     eac,
     elr,
+    gacnn,
     gce,
+    ltnet,
+    metacleaner,
     mixup,
+    pld,
+    ran,
     rul,
     selfpaced,
     smoothing,
@@ -27,6 +34,13 @@ MODULES = (
     alphaloss,
     upsample,
     weightedloss,
+    curriculumnet,
+    metacleaner,
+    ltnet,
+    pld,
+    dlpcnn,
+    ran,
+    gacnn,
 )
 METHODS = {module.METHOD.name: module.METHOD for module in MODULES}
 __all__ = ["METHODS", "Method"]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 class Method:
     """A way to train that has a name.
 
-    ``prepare(learn, faces, **options)`` changes a Learner before it is fitted: it adds callbacks, sets
-    ``learn.loss_func``, or wraps the network. The Learner carries an SCNCallback that changes nothing (plain
-    settings): it keeps history and ledger, and its ``index`` says which samples a batch holds. ``faces`` is the
-    FaceSet behind the loaders, for methods that look at its table (votes, say). ``options`` holds every option with
-    its default. ``check(**options)`` raises a SettingsError for a bad one, so that a long comparison fails at once.
+    ``prepare(learn, faces, **options)`` changes a Learner before it is fitted: it adds callbacks, or sets
+    ``learn.loss_func``; a network of another form is named in ``network`` instead. The Learner carries an SCNCallback
+    that changes nothing (plain settings): it keeps history and ledger, and its ``index`` says which samples a batch
+    holds. ``faces`` is the FaceSet behind the loaders, for methods that look at its table (votes, say). ``options``
+    holds every option with its default. ``check(**options)`` raises a SettingsError for a bad one, so that a long
+    comparison fails at once.
     """
 
     name: str
@@ -23,3 +24,8 @@ class Method:
     costs: str
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     check: Callable[..., object] | None = None
+    network: str = ""  # what `build_network` puts around the network asked for: 'ran' makes 'ran:resnet18' of it
+
+    def arch(self, asked: str) -> str:
+        """The architecture that this method trains where ``asked`` is asked for."""
+        return f"{self.network}:{asked}" if self.network else asked

@@ -19,3 +19,14 @@ def check_number(name: str, value, low: float, high: float, whole: bool = False)
         kind = "whole number" if whole else "number"
         limits = f"of {low:g} or more" if high == float("inf") else f"from {low:g} to {high:g}"
         raise SettingsError(f"{name} is {value!r}, but it must be a {kind} {limits}.")
+
+
+def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
+    """Raise one sentence unless value is one of the choices.
+
+    >>> check_choice("cluster_on", "colour", ("density", "distance"))
+    Traceback (most recent call last):
+    scn_fastai.errors.SettingsError: cluster_on is 'colour', but it must be one of density, distance.
+    """
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}, but it must be one of {', '.join(choices)}.")

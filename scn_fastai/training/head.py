@@ -103,7 +103,7 @@ def attach_head(model: nn.Module, **options) -> tuple[nn.Module, "ImportanceHead
         SettingsError: there is no Linear layer, or the model is a DataParallel.
     """
     check_parallel(model)
-    name, linear = _last_linear(model)
+    name, linear = last_linear(model)
     if not name:
         head = ImportanceHead(linear, **options)
         return head, head
@@ -158,7 +158,8 @@ def find_head(model: nn.Module) -> ImportanceHead | None:
     return next((module for module in model.modules() if isinstance(module, ImportanceHead)), None)
 
 
-def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Name and module of a network's last Linear layer; a SettingsError if it has none."""
     linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise SettingsError(

@@ -10,19 +10,25 @@ from torchvision.models import get_model, list_models
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.head import attach_head
+from scn_fastai.training.regions import RegionAttention, gate_patches
 
 
 def build_network(arch: str, n_classes: int) -> nn.Module:
     """A network from scratch by name, in channels-last memory format.
 
     ``'small'`` is a convolutional network of 0.3 million parameters for small faces; any classifier of
-    torchvision goes by its name there (``'resnet18'``), one of timm as ``'timm:NAME'``.
+    torchvision goes by its name there (``'resnet18'``), one of timm as ``'timm:NAME'``; ``'ran:NAME'`` puts
+    `RegionAttention` around one of them, ``'gacnn:NAME'`` puts `GatedPatches` in.
 
     Raises:
         SettingsError: there is no such architecture.
     """
     if arch == "small":
         model = small_network(n_classes)
+    elif arch.startswith("ran:"):
+        model = RegionAttention(build_network(arch.removeprefix("ran:"), n_classes), n_classes)
+    elif arch.startswith("gacnn:"):
+        model = gate_patches(build_network(arch.removeprefix("gacnn:"), n_classes), n_classes)
     elif arch.startswith("timm:"):
         model = _timm(arch.removeprefix("timm:"), n_classes)
     elif arch in list_models():

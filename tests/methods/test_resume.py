@@ -35,7 +35,10 @@ class StopIn(Callback):
 def noisy():
     faces = small_faces(64, 32, size=16)
     labels = flip_labels(faces.part("train").samples["label"], 0.3, seed=1, classes=faces.classes).labels
-    return faces.with_labels(labels)
+    faces = faces.with_labels(labels)
+    for name in faces.classes:  # pld draws from votes
+        faces.samples[f"vote_{name}"] = (faces.samples["true_label"] == name).astype(float)
+    return faces
 
 
 def resumed_and_whole(faces, name, folder, stops=(2,)):

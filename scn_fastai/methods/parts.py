@@ -1,0 +1,122 @@
+"""What methods need that change more than the loss: a module that trains too, features, an order of drawing."""
+
+import torch
+from fastai.learner import Learner
+from torch import Tensor, nn
+
+from scn_fastai.errors import SCNError, SettingsError
+from scn_fastai.methods.batch_loss import BatchLoss, float32, train_too
+from scn_fastai.methods.tap import Tap
+from scn_fastai.training.head import ImportanceHead, find_head
+from scn_fastai.training.score import training_loader
+
+
+class MethodCallback(BatchLoss):
+    """A `BatchLoss`, computed in float32, that may train a part, see features, and draw its own batches.
+
+    A subclass says which samples an epoch draws in ``draw``, or leaves it out; with ``wants_features`` it finds the
+    batch's features, as the head was given them, in ``self.tap``.
+
+    Args:
+        part: a module that trains with the network and is not needed afterwards; a Run keeps it for a resume only.
+    """
+
+    wants_features = False
+    part: nn.Module | None = None
+
+    def __init__(self, part: nn.Module | None = None):
+        self.part, self.tap = part, Tap()
+
+    def __call__(self, event_name: str):
+        """Run an event; our own errors come through as the one sentence that they are."""
+        try:
+            return super().__call__(event_name)
+        except SCNError as error:
+            raise type(error)(str(error).split(":\n\t", 1)[-1]) from None
+
+    @property
+    def head(self) -> ImportanceHead:
+        """The importance head of the Learner's network."""
+        head = find_head(self.learn.model)
+        if head is None:
+            raise SettingsError("The network was replaced after the method was prepared for it: make a new Learner.")
+        return head
+
+    @property
+    def active(self) -> bool:
+        """Whether a training runs, and neither a validation of its own nor a search for a learning rate."""
+        return not self.learn.lock.locked() and not hasattr(self.learn, "lr_finder")
+
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Those of the part."""
+        return [] if self.part is None else list(self.part.parameters())
+
+    def before_fit(self) -> None:
+        """Listen to the head."""
+        if not self.active:
+            return
+        if self.wants_features:
+            self.tap.put(self.head)
+        self.check()
+
+    def check(self) -> None:
+        """Look at the Learner when a training begins; raise a SettingsError if the method cannot work."""
+
+    def before_train(self) -> None:
+        """The epoch draws its samples in the order of `draw`."""
+        if self.active and type(self).draw is not MethodCallback.draw:
+            self.learn.dls.train.shuffle_fn = self.draw
+
+    def draw(self, indices: list[int]) -> list[int]:
+        """As many indices as are given, in the order in which they are to be drawn."""
+        return indices
+
+    def after_train(self) -> None:
+        """The loader draws as before."""
+        vars(self.learn.dls.train).pop("shuffle_fn", None)
+
+    def after_cancel_train(self) -> None:
+        """The loader draws as before."""
+        self.after_train()
+
+    def after_loss(self) -> None:
+        """The method's loss takes the place of the Learner's, in float32."""
+        with float32(self.learn.pred.device):
+            super().after_loss()
+
+    def after_fit(self) -> None:
+        """Listen no more."""
+        if self.active:
+            self.tap.remove()
+
+    def state(self) -> dict[str, Tensor]:
+        """What has to be known to go on with a training: the part's weights, and what a subclass adds."""
+        return {} if self.part is None else dict(self.part.state_dict(prefix="part."))
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        if self.part is not None:
+            own = {name: tensor for name, tensor in state.items() if name.startswith("part.")}
+            self.part.load_state_dict({name.removeprefix("part."): tensor for name, tensor in own.items()})
+
+
+def add_callback(learn: Learner, callback: MethodCallback) -> None:
+    """Add the callback to a Learner, whose optimizer trains its part too."""
+    if callback.part is not None:
+        callback.part.to(find_head(learn.model).weight.device)
+        train_too(learn, callback)
+    learn.add_cb(callback)
+
+
+def plain_logits(learn: Learner) -> Tensor:
+    """Logits ``[N, C]`` of all training samples, float32 on the CPU, none augmented, in eval mode."""
+    model, rows = learn.model, []
+    training, device = model.training, find_head(model).weight.device
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in training_loader(learn.dls):
+                rows.append(model(batch[0].to(device)).as_subclass(Tensor).float().cpu())
+    finally:
+        model.train(training)
+    return torch.cat(rows)
