@@ -106,14 +106,14 @@ def stem(name: str) -> str:
 def noise_labels(noisy: pd.DataFrame, truth: pd.Series, where: str, base: int | None = None) -> tuple[pd.Series, int]:
     r"""Label codes (from 0) of a noise file by face, and the number (0 or 1) that it counts from.
 
-    noisy: as `labelled_names` gives it. truth: official codes from 0, int, by `stem`. base: None finds it. A base
-    whose numbers all fall into the classes is possible; where both are, the one that agrees with the truth on more
-    than twice as many faces is right, for a noise file leaves most labels as they are.
+    noisy: as `labelled_names` gives it. truth: official codes from 0, int, by `stem`. base: None finds it: a
+    noise file leaves most labels as they are, so the right base agrees with the truth on more than twice as many
+    faces as the other.
 
     Raises:
-        DataError: neither base is possible, or both are as likely.
+        DataError: both bases are as likely, or a label lies outside the classes.
 
-    >>> noisy = labelled_names("/a/train_1_aligned.jpg 3\\n/a/train_2_aligned.jpg 0\\n", "x")
+    >>> noisy = labelled_names("/a/train_1_aligned.jpg 3\n/a/train_2_aligned.jpg 0\n", "x")
     >>> noise_labels(noisy, pd.Series({"train_1": 3, "train_2": 4}), "x")[1]
     0
     """
