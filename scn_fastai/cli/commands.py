@@ -196,6 +196,9 @@ def _source(options: Namespace) -> Source:
         limit=options.limit,
         noise=options.noise,
         noise_kind=options.noise_kind,
+        noise_file=options.noise_file,
+        # Photographs are brought to size as they are decoded; small faces on the device, where it costs nothing.
+        size=None if options.data in ("rendered", "ferplus", "fer2013") else options.size,
     )
 
 
@@ -204,7 +207,7 @@ def _train_settings(options: Namespace, seed: int):
 
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
-    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile")
+    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile", "oversample")
     return TrainSettings(seed=seed, **{name: getattr(options, name) for name in names})
 
 
