@@ -227,7 +227,7 @@ def _print_summary(summary: dict, as_json: bool) -> None:
         print(json.dumps(_plain(summary)))
         return
     for name, value in summary.items():
-        print(f"{name:<24}{value:.4f}" if isinstance(value, float) else f"{name:<24}{'-' if value is None else value}")
+        print(f"{name:<26}{value:.4f}" if isinstance(value, float) else f"{name:<26}{'-' if value is None else value}")
 
 
 def _plain(value):

@@ -96,7 +96,8 @@ def list_by_name(name: str, path: str | Path, rule: str = "argmax8", noise_file:
     if noise_file is not None:
         raise DataError(f"A noise file belongs to rafdb, not to {name}: leave it out.")
     if name in ("ferplus", "fer2013"):
-        return list_ferplus(path, rule, "crowd" if name == "ferplus" else name)
+        labels, classes = ("crowd", 8) if name == "ferplus" else (name, 7)
+        return list_ferplus(path, rule, labels, classes=classes)
     if name.startswith("affectnet"):
         return list_affectnet(path, 7 if name.endswith("7") else 8)
     return list_folder(path) if name == "folder" else list_csv(path, strict=False)

@@ -23,8 +23,9 @@ class Source:
     """A recipe for a FaceSet, plain enough to stand in a run's settings and to be sent to another process.
 
     ``rendered`` are the faces that come with the project, found without a path. ``fer2013`` is FERPlus's faces with
-    the labels that FER2013 came with: noise that people made. ``limit`` picks that many training faces, class by
-    class, the same ones for every seed; ``noise`` flips that share of their labels, with other flips for every seed.
+    the labels that FER2013 came with, in its 7 classes: noise that people made. ``limit`` picks that many training
+    faces, class by class, the same ones for every seed; ``noise`` flips that share of their labels, with other flips
+    for every seed.
     ``noise_kind`` is symmetric, confusion, or human: along the confusions that people make, uncertain faces first.
     Faces whose table does not say which of them are uncertain get confusion for human, and their account says so.
     ``affectnet7`` is AffectNet without contempt. Two names with a plus, ``rafdb+affectnet``, are joined (see `join`);
@@ -86,8 +87,8 @@ class Source:
         if self.path is None:
             raise DataError(f"Where is {self.name}? Name its folder or file with --path.")
         if self.name in ("ferplus", "fer2013"):
-            labels = "crowd" if self.name == "ferplus" else "fer2013"
-            return read_ferplus(self.path, rule=self.rule, labels=labels, size=self.size)
+            labels, classes = ("crowd", 8) if self.name == "ferplus" else ("fer2013", 7)
+            return read_ferplus(self.path, rule=self.rule, labels=labels, size=self.size, classes=classes)
         if self.name.startswith("rafdb"):
             part = "compound" if self.name.endswith("compound") else "basic"
             return read_rafdb(self.path, self.size, part=part, noise_file=self.noise_file)

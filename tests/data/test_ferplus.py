@@ -142,6 +142,16 @@ def test_original_labels_are_given_and_the_crowd_is_the_truth(folder, kaggle):
         assert valid["label"].tolist() == valid["true_label"].tolist() == ["anger", "contempt"]
 
 
+def test_seven_classes_have_no_contempt(folder, kaggle):
+    for path in (folder, kaggle):
+        faces = read_ferplus(path, labels="fer2013", classes=7)
+        assert faces.classes == CLASSES[:7] and labels_of(faces.part("valid")) == {7: "anger"}
+        assert faces.account.dropped["contempt, which is not among the 7 classes"] == 1
+        np.testing.assert_allclose(faces.samples[[f"vote_{c}" for c in CLASSES[:7]]].sum(axis=1), 1)
+    with pytest.raises(DataError, match="FERPlus has 8 classes, or 7 without contempt, not 6"):
+        read_ferplus(folder, classes=6)
+
+
 def test_label_csv_of_each_folder(folder):
     (folder / "fer2013new.csv").unlink()
     for usage, sub in FOLDERS.items():

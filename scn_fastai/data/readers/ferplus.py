@@ -39,6 +39,7 @@ def read_ferplus(
     size: int | None = None,
     cache_dir: str | Path | None = None,
     splits: Sequence[str] = ("train", "valid"),
+    classes: int = 8,
 ) -> FaceSet:
     """FERPlus from its PNG folders or from Kaggle's `fer2013.csv`, each with `fer2013new.csv`.
 
@@ -48,8 +49,9 @@ def read_ferplus(
     labels: 'crowd', or 'fer2013' for the labels that FER2013 came with as the *given* labels of the
     train split (label noise that people made); `true_label` is then the crowd's. Validation and test
     keep the crowd's labels, so that accuracy there is accuracy on the truth.
+    classes: 8, or 7 without contempt, which FER2013's own labels do not have.
     """
-    listing = list_ferplus(path, rule, labels, splits)
+    listing = list_ferplus(path, rule, labels, splits, classes)
     faces = listing.faces(size, grey=True, cache_dir=cache_dir)
     account = faces.account
     account.problems[:] = [(PurePosixPath(name).name, sentence) for name, sentence in account.problems]
@@ -57,10 +59,14 @@ def read_ferplus(
 
 
 def list_ferplus(
-    path: str | Path, rule: str = "argmax8", labels: str = "crowd", splits: Sequence[str] | None = None
+    path: str | Path,
+    rule: str = "argmax8",
+    labels: str = "crowd",
+    splits: Sequence[str] | None = None,
+    classes: int = 8,
 ) -> Listing:
     """What `read_ferplus` would read, before an image is opened. splits: None takes those that are there."""
-    _check_settings(rule, labels, list(_USAGE) if splits is None else splits)
+    _check_settings(rule, labels, list(_USAGE) if splits is None else splits, classes)
     path = pixels.existing(path)
     store = open_store(path.parent if path.is_file() and path.suffix.lower() == ".csv" else path, "FERPlus")
     account = ReadAccount(str(path))
@@ -75,12 +81,15 @@ def list_ferplus(
     table = _label(table, rule, account)
     if labels == "fer2013":
         table = _original_labels(table, store, account)
+    if classes == 7:
+        table = _without_contempt(table, account)
     if table.empty:
         raise DataError(f"No face of {', '.join(splits)} is left in {path}:\n{account}")
     source = _from_pixels(table, store.path / kaggle) if kaggle else store.source(table["file"].tolist())
     truth = ["true_label"] if "true_label" in table.columns else []
-    columns = ["image", "split", "label", *truth, *(f"vote_{name}" for name in CLASSES)]
-    return Listing(table[columns].reset_index(drop=True), CLASSES, source, account)
+    names = CLASSES[:classes]
+    columns = ["image", "split", "label", *truth, *(f"vote_{name}" for name in names)]
+    return Listing(table[columns].reset_index(drop=True), names, source, account)
 
 
 def crowd_labels(votes: np.ndarray, rule: str = "argmax8") -> Crowd:
@@ -115,11 +124,13 @@ def crowd_labels(votes: np.ndarray, rule: str = "argmax8") -> Crowd:
     return Crowd(np.where(labelled, counts.argmax(1), -1), reason, ties)
 
 
-def _check_settings(rule: str, labels: str, splits: Sequence[str]) -> None:
+def _check_settings(rule: str, labels: str, splits: Sequence[str], classes: int) -> None:
     if rule not in RULES:
         raise DataError(f"There is no FERPlus rule {rule!r}: use {', '.join(RULES)}.")
     if labels not in ("crowd", "fer2013"):
         raise DataError(f"There are no FERPlus labels {labels!r}: use crowd or fer2013.")
+    if classes not in (7, 8):
+        raise DataError(f"FERPlus has 8 classes, or 7 without contempt, not {classes!r}.")
     unknown = [split for split in splits if split not in _USAGE]
     if unknown or isinstance(splits, str) or not splits:
         raise DataError(f"FERPlus splits are train, valid and test: give some of them, not {splits!r}.")
@@ -273,6 +284,16 @@ def _original_labels(table: pd.DataFrame, store: Store, account: ReadAccount) ->
     given = table["label"].where(~train, names)
     table = table.assign(true_label=table["label"], label=given)
     return table[~(train & codes.isna())].reset_index(drop=True)
+
+
+def _without_contempt(table: pd.DataFrame, account: ReadAccount) -> pd.DataFrame:
+    """Leave out faces that are labelled contempt or truly show it; the shares of the other votes sum to 1 again."""
+    truth = table["true_label"] if "true_label" in table else table["label"]
+    gone = (table["label"] == "contempt") | (truth == "contempt")
+    account.drop("contempt, which is not among the 7 classes", gone.sum())
+    table = table[~gone].reset_index(drop=True)
+    votes = [f"vote_{name}" for name in CLASSES[:7]]
+    return table.assign(**table[votes].div(table[votes].sum(axis=1), axis=0))
 
 
 def _from_pixels(table: pd.DataFrame, file: Path) -> pixels.ImageSource:
