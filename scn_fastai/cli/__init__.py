@@ -1,9 +1,9 @@
-"""The command line: ``scn`` with ``demo``, ``train``, ``compare``, ``predict``, ``report``, ``detect`` and more."""
+"""The command line: ``scn`` with ``demo``, ``train``, ``compare``, ``check``, ``predict``, ``report`` and more."""
 
 import argparse
 import sys
 
-from scn_fastai.cli import commands, detect, experiment, faces
+from scn_fastai.cli import check, commands, detect, experiment, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     detect.add_arguments(_verb(verbs, "detect", detect.detect, "which detector finds the wrong labels of a run"))
     about = "run a table or figure of the paper (table2, table4, ..., fig5, detect); finished trainings are kept"
     experiment.add_options(_verb(verbs, "experiment", experiment.run, about))
+    check.add_options(_verb(verbs, "check", check.check, "read a data set whole, and say what is wrong with it"))
     _faces(verbs)
     return top
 
@@ -86,9 +87,11 @@ def _compare(verb: argparse.ArgumentParser) -> None:
 
 def _common(verb: argparse.ArgumentParser) -> None:
     data = verb.add_argument_group("data")
-    data.add_argument("--data", default="rendered", metavar="NAME", help=f"{', '.join(NAMES)} (default: rendered)")
-    data.add_argument("--path", help="folder or file of the data set (rendered: found without)")
+    data.add_argument("--data", default="rendered", metavar="NAME",
+                      help=f"{', '.join(NAMES)}, or two with a plus: rafdb+affectnet (default: rendered)")  # fmt: skip
+    data.add_argument("--path", help="folder or file of the data set (rendered: found without); of two: A:B")
     data.add_argument("--rule", default="argmax8", help="FERPlus: how votes become a label")
+    data.add_argument("--noise-file", metavar="FILE", help="RAF-DB: labels that another paper made wrong")
     data.add_argument("--limit", type=int, metavar="N", help="number of training faces, class by class")
     data.add_argument("--noise", type=float, default=0.0, help="share of training labels to flip (0.3)")
     data.add_argument("--noise-kind", default="symmetric", help="symmetric, confusion or human (uncertain faces first)")
@@ -99,4 +102,5 @@ def _common(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--batch-size", type=int, default=128)
     how.add_argument("--lr", type=float, default=0.05, help="highest learning rate of the one-cycle schedule")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    how.add_argument("--oversample", action="store_true", help="draw every class equally often in training")
     how.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")

@@ -203,6 +203,9 @@ def _source(options: Namespace) -> Source:
         limit=options.limit,
         noise=options.noise,
         noise_kind=options.noise_kind,
+        noise_file=options.noise_file,
+        # Photographs are brought to size as they are decoded; small faces on the device, where it costs nothing.
+        size=None if options.data in ("rendered", "ferplus", "fer2013") else options.size,
     )
 
 
@@ -211,7 +214,7 @@ def _train_settings(options: Namespace, seed: int):
 
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
-    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile")
+    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile", "oversample")
     return TrainSettings(seed=seed, **{name: getattr(options, name) for name in names})
 
 
@@ -231,7 +234,7 @@ def _print_summary(summary: dict, as_json: bool) -> None:
         print(json.dumps(_plain(summary)))
         return
     for name, value in summary.items():
-        print(f"{name:<24}{value:.4f}" if isinstance(value, float) else f"{name:<24}{'-' if value is None else value}")
+        print(f"{name:<26}{value:.4f}" if isinstance(value, float) else f"{name:<26}{'-' if value is None else value}")
 
 
 def _plain(value):

@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import shutil
+import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
 
+from scn_fastai.data.cache import Decoded, Fill, cached, default_cache_dir, filled
 from scn_fastai.errors import DataError
 
 # Arrays above this many bytes go to a file on disk even when no cache folder was asked for.
 MEMORY_LIMIT = 2**30
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 TURNABLE = ("JPEG", "MPO", "TIFF", "WEBP")
+# An image with more pixels is a mistake or an attack: it would take 200 MB of memory in every thread that decodes.
+LARGEST = 64_000_000
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST says it as a sentence
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 
 @dataclass
 class ImageSource:
-    """Named images and a way to their bytes; `stamp` changes when any of the files does."""
+    """Named images and a way to their bytes; `stamp` changes when any of the files (or boxes) does."""
 
     names: list[str]
     read: Callable[[str], bytes]
     stamp: str
-
-
-@dataclass
-class Decoded:
-    """uint8 `images` [K, H, W(, 3)], the positions `kept` [K] in the list, and (name, sentence) problems."""
-
-    images: np.ndarray
-    kept: np.ndarray
-    problems: list[tuple[str, str]] = field(default_factory=list)
-
-
-def default_cache_dir() -> Path:
-    """Where large arrays go: $SCN_CACHE, or a folder in the user's cache."""
-    return Path(os.environ.get("SCN_CACHE") or Path.home() / ".cache" / "scn_fastai")
+    boxes: np.ndarray | None = None  # [N, 4] left, top, width, height of the part to take; NaN: the whole image
 
 
 def existing(path: str | Path) -> Path:
@@ -79,21 +68,33 @@ def from_zip(path: str | Path, names: Iterable[str]) -> ImageSource:
     return ImageSource(names, archive.read, hashlib.sha256(mark.encode()).hexdigest())
 
 
-def decode_image(data: Any, size: tuple[int, int] | None = None, grey: bool | None = None) -> np.ndarray:
+class UnfitImage(OSError):
+    """An image that can be opened, but not used."""
+
+
+def decode_image(
+    data: Any, size: tuple[int, int] | None = None, grey: bool | None = None, box: Sequence[float] | None = None
+) -> np.ndarray:
     """One image as uint8 [H, W] (grey) or [H, W, 3]; `size` is (height, width), None keeps its own.
 
-    data: bytes, a path, a PIL image or a uint8 array. grey=None keeps grey images grey.
+    data: bytes, a path, a PIL image or a uint8 array. grey=None keeps grey images grey. box: left, top, width and
+    height of the part to take, cut off at the edges of the image; NaN takes all of it.
+
+    Raises:
+        UnfitImage: it has more than `LARGEST` pixels, or less than half of the box lies in it.
     """
     if isinstance(data, np.ndarray):
         data = Image.fromarray(_uint8(data))
     elif isinstance(data, bytes | bytearray):
-        data = Image.open(io.BytesIO(data))
+        data = _open(io.BytesIO(data))
     elif not isinstance(data, Image.Image):
-        data = Image.open(data)
+        data = _open(data)
     # Phones store a photograph lying on its side together with a note of how to turn it.
     image = ImageOps.exif_transpose(data) if data.format in TURNABLE else data
     if grey is None:
         grey = image.mode in GREY_MODES
+    if box is not None and np.isfinite(box).all():
+        image = image.crop(_inside(box, image.size))
     image = image.convert("L" if grey else "RGB")
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -121,55 +122,32 @@ def decode_all(
     if cache_dir is None and np.prod(full, dtype=np.int64) > MEMORY_LIMIT:
         cache_dir = default_cache_dir()
 
-    def fill(images: np.ndarray) -> tuple[np.ndarray, list]:
-        return _fill(images, source, size, grey, first, workers)
-
+    fill = _filler(source, size, grey, first, workers)
     if cache_dir is None:
-        images = np.empty(full, np.uint8)
-        kept, problems = fill(images)
-        return Decoded(images[: len(kept)], kept, problems)
-    key = f"{source.stamp}|{full}|1"
-    return cached(Path(cache_dir), key, full, fill)
+        return filled(full, source.names, fill)
+    return cached(Path(cache_dir), f"{source.stamp}|{full}|2", full, source.names, fill)
 
 
-def cached(
-    folder: Path, key: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], tuple[np.ndarray, list]]
-) -> Decoded:
-    """The array kept in `folder` under `key`, made by `fill` the first time; half a file never stays."""
-    name = hashlib.sha256(key.encode()).hexdigest()[:20]
-    final, notes = folder / f"{name}.npy", folder / f"{name}.json"
-    found = _from_cache(final, notes, shape)
-    if found is not None:
-        return found
-    temporary = folder / f"{name}.{os.getpid()}.tmp"
-    half = temporary.with_suffix(".json.tmp")
+def _open(file: Any) -> Image.Image:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _need_room(folder, int(np.prod(shape, dtype=np.int64)))
-        images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        kept, problems = fill(images)
-        images.flush()
-        del images
-        half.write_text(json.dumps({"kept": kept.tolist(), "problems": problems}))
-        os.replace(half, notes)
-        os.replace(temporary, final)
-    except OSError as error:
-        raise DataError(f"Cannot keep the images in {folder} ({error.strerror}): give another cache_dir.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-        half.unlink(missing_ok=True)
-    return Decoded(_open_map(final)[: len(kept)], kept, problems)
+        image = Image.open(file)
+        width, height = image.size
+        if width * height <= LARGEST:
+            return image
+        what = f"{width}x{height} pixels"
+    except Image.DecompressionBombError:
+        what = "hundreds of megapixels"
+    raise UnfitImage(f"too large ({what}, more than {LARGEST // 10**6} megapixels): make it smaller")
 
 
-def _from_cache(final: Path, notes: Path, shape: tuple[int, ...]) -> Decoded | None:
-    """What an earlier call left, or None when that is nothing or is damaged."""
-    try:
-        about, images = json.loads(notes.read_text()), _open_map(final)
-        kept = np.array(about["kept"], np.int64)
-        problems = [(path, sentence) for path, sentence in about["problems"]]
-    except (OSError, ValueError, KeyError):
-        return None
-    return Decoded(images[: len(kept)], kept, problems) if images.shape == shape else None
+def _inside(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box as (left, top, right, bottom), cut off at the edges of an image of this (width, height)."""
+    left, top, width, height = (round(float(value)) for value in box)
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
+    left, top = max(left, 0), max(top, 0)
+    if width <= 0 or height <= 0 or 2 * max(right - left, 0) * max(bottom - top, 0) < width * height:
+        raise UnfitImage(f"its face box ({width}x{height}) lies outside of the image ({size[0]}x{size[1]})")
+    return left, top, right, bottom
 
 
 def _uint8(array: np.ndarray) -> np.ndarray:
@@ -179,21 +157,6 @@ def _uint8(array: np.ndarray) -> np.ndarray:
         got = f"{array.dtype} {list(array.shape)}"
         raise DataError(f"An image array must be uint8 of shape [H, W] or [H, W, 3], got {got}.")
     return array
-
-
-def _open_map(path: Path) -> np.ndarray:
-    # Copy-on-write: torch wants a writable array, the file stays as it is.
-    return np.load(path, mmap_mode="c")
-
-
-def _need_room(folder: Path, wanted: int) -> None:
-    # A memory map on a full disk kills the process with a bus error, so look before.
-    free = shutil.disk_usage(folder).free
-    if free < wanted * 1.05:
-        raise DataError(
-            f"The images need {wanted / 2**20:,.0f} MiB in {folder}, where {free / 2**20:,.0f} MiB are free: "
-            "make room or give another cache_dir."
-        )
 
 
 def _header(read: Callable[[str], bytes], name: str) -> tuple[tuple[int, int], bool] | None:
@@ -229,55 +192,63 @@ def _probe(source: ImageSource, size: tuple[int, int] | None, grey: bool | None)
     return size or found, all_grey, first
 
 
-def _fill(
-    images: np.ndarray, source: ImageSource, size: Any, grey: bool, first: str, workers: int | None
-) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Decode everything into `images`, close the gaps of what failed, say what stayed."""
-    wanted, wrong = images.shape[1:3], {}
+def _filler(source: ImageSource, size: Any, grey: bool, first: str, workers: int | None) -> Fill:
+    """What decodes rows of the source into an array, by threads."""
 
-    def one(row: int) -> None:
-        name = source.names[row]
-        try:
-            pixels = decode_image(source.read(name), size, grey)
-        except Exception as error:  # a damaged file can raise anything; it is reported, never a traceback
-            wrong[row] = _sentence(error)
-            return
-        if pixels.shape[:2] != wanted:
-            raise DataError(
-                f"{name} is {pixels.shape[0]}x{pixels.shape[1]} but {first} is {wanted[0]}x{wanted[1]}: "
-                "give `size` to bring all images to one size."
-            )
-        images[row] = pixels
+    def fill(images: np.ndarray, rows: range, moved: Callable[[int], object]) -> dict[int, str]:
+        wanted, wrong = images.shape[1:3], {}
 
-    _run(one, len(source.names), workers)
-    kept = np.setdiff1d(np.arange(len(source.names)), list(wrong))
-    if wrong:
-        for new, old in enumerate(kept):
-            images[new] = images[old]
-    return kept, [(source.names[row], wrong[row]) for row in sorted(wrong)]
+        def one(row: int) -> None:
+            name = source.names[row]
+            box = None if source.boxes is None else source.boxes[row]
+            try:
+                pixels = decode_image(source.read(name), size, grey, box)
+            except Exception as error:  # a damaged file can raise anything; it is reported, never a traceback
+                wrong[row] = sentence_of(error)
+                return
+            if pixels.shape[:2] != wanted:
+                raise DataError(
+                    f"{name} is {pixels.shape[0]}x{pixels.shape[1]} but {first} is {wanted[0]}x{wanted[1]}: "
+                    "give `size` to bring all images to one size."
+                )
+            images[row] = pixels
+
+        in_threads(one, rows, workers, moved)
+        return wrong
+
+    return fill
 
 
-def _run(one: Callable[[int], None], count: int, workers: int | None, block: int = 64) -> None:
-    """`one` for every row, by threads, with a progress bar on a terminal when the wait can be felt."""
+def in_threads(
+    one: Callable[[int], None],
+    rows: range,
+    workers: int | None = None,
+    moved: Callable[[int], object] = lambda n: None,
+    block: int = 64,
+) -> None:
+    """`one` for every row, by threads; `moved` hears of every block of rows that is done."""
 
-    def some(start: int) -> None:
-        for row in range(start, min(start + block, count)):
+    def some(start: int) -> int:
+        few = range(start, min(start + block, rows.stop))
+        for row in few:
             one(row)
+        return len(few)
 
-    starts = range(0, count, block)
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        done = pool.map(some, starts)
         try:
-            for _ in tqdm(done, "decoding", len(starts), leave=False, disable=None if count > 5000 else True):
-                pass
+            for count in pool.map(some, range(rows.start, rows.stop, block)):
+                moved(count)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """What is wrong with an image that raised this when it was read."""
     if isinstance(error, FileNotFoundError | KeyError):
         return "the file is not there"
+    if isinstance(error, UnfitImage):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
     return f"unreadable or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

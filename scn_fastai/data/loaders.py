@@ -21,6 +21,7 @@ from fasttransform import DisplayedTransform, Pipeline
 from PIL import Image
 from torch import Tensor
 
+from scn_fastai.data.balance import balanced_order
 from scn_fastai.data.images import decode_image
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError
@@ -149,14 +150,16 @@ class BatchDL(TfmdDL):
     device where the images are kept. Order and augmentation are drawn from torch's default CPU generator
     (one permutation at the start of an epoch, one draw a batch) and from nothing else, so that restoring
     `torch.get_rng_state()` between epochs repeats them to the bit; loaders that neither shuffle nor augment
-    draw nothing. num_workers: threads that cut batches ahead, useful for a memory map on a slow disk.
+    draw nothing. num_workers: threads that cut batches ahead, useful for a memory map on a slow disk. oversample:
+    when it shuffles, draw every class equally often by the given labels (see `balanced_order`), over as many samples.
     """
 
     batch_index: Tensor | None = None
 
-    def __init__(self, dataset: FaceDataset, bs: int = 64, **kwargs: Any) -> None:
+    def __init__(self, dataset: FaceDataset, bs: int = 64, oversample: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault("num_workers", 0)
         super().__init__(dataset, bs=bs, **kwargs)
+        self.oversample = oversample
         self._n_inp, self._types = 1, {tuple: [TensorImage, TensorCategory]}
 
     def new(self, dataset: Any = None, cls: type | None = None, **kwargs: Any) -> BatchDL:
@@ -166,7 +169,9 @@ class BatchDL(TfmdDL):
         return super().new(dataset, cls, **kwargs)
 
     def shuffle_fn(self, idxs: list[int]) -> list[int]:
-        """A permutation by torch's default generator."""
+        """A permutation by torch's default generator; with `oversample` as many samples of each class."""
+        if self.oversample and self.dataset.labels is not None:
+            return balanced_order(self.dataset.labels).tolist()
         return [idxs[i] for i in torch.randperm(len(idxs)).tolist()]
 
     def __iter__(self) -> Iterator[tuple]:
@@ -271,11 +276,13 @@ def face_loaders(
     device: str | torch.device | None = None,
     num_workers: int = 0,
     stats: tuple[Sequence[float], Sequence[float]] | None = None,
+    oversample: bool = False,
 ) -> DataLoaders:
     """Fastai DataLoaders (train, valid and, if there is one, test) over the faces.
 
     size: pixels to resize to, on the device. stats: (mean, std) of three channels to normalise with,
-    by default those of the training images. `dls.train_ds.labels` are the given label codes,
+    by default those of the training images. oversample: draw every class equally often in training (see
+    `balanced_order`); validation and test stay as they are. `dls.train_ds.labels` are the given label codes,
     `dls.train.batch_index` the positions in the batch just yielded; labels are read from `label`.
     """
     if batch_size < 1:
@@ -299,7 +306,7 @@ def face_loaders(
             labels, kind = codes[chosen], int(not train)
             dataset = FaceDataset(faces.images, faces.classes, labels, chosen, split_idx=kind)
             dl = BatchDL(dataset, batch_size, shuffle=train, drop_last=train, num_workers=num_workers,
-                         after_batch=Pipeline(list(tfms)), device=device)  # fmt: skip
+                         oversample=train and oversample, after_batch=Pipeline(list(tfms)), device=device)  # fmt: skip
             loaders.append(dl)
     return DataLoaders(*loaders, device=device)
 

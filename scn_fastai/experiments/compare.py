@@ -125,12 +125,22 @@ def finished(cell: Cell) -> dict | None:
     if not settings_file.exists():
         return None
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    # A run of an earlier version lacks the settings that came later: it ran with their defaults.
+    found = {
+        "data": _completed(Source, settings.get("data")),
+        "train": _completed(TrainSettings, settings.get("train")),
+    }
     for name, value in cell.about().items():
-        if settings.get(name) != value:
+        if found.get(name, settings.get(name)) != value:
             raise RunError(
                 f"{cell.folder} holds a run with other settings ({name}): choose another --out, or remove that folder."
             )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+
+
+def _completed(kind: type, values: dict | None) -> dict | None:
+    """Stored settings with the defaults of those that they do not name."""
+    return None if values is None else asdict(kind()) | values
 
 
 def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:

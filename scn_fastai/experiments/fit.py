@@ -25,7 +25,7 @@ from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.training.callback import SCNCallback
-from scn_fastai.training.measures import repair_measures
+from scn_fastai.training.measures import MeanClassAccuracy, repair_measures
 from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
 from scn_fastai.training.processes import distributed, rank, share_of_batch
 from scn_fastai.training.run import Run
@@ -46,6 +46,7 @@ class TrainSettings:
     device: str = "auto"
     half: bool | None = None  # mixed precision; None: where the hardware has it
     compile: bool = False
+    oversample: bool = False  # draw every class equally often
 
 
 def face_learner(
@@ -67,14 +68,16 @@ def face_learner(
     if device.type == "cpu":
         keep_freed_memory()
     set_seed(train.seed, reproducible=False)
-    dls = face_loaders(faces, share_of_batch(train.batch_size), train.size, device=device)
+    batch_size = share_of_batch(train.batch_size)
+    dls = face_loaders(faces, batch_size, train.size, device=device, oversample=train.oversample)
     chosen = recipe_by_name(recipe)
     arch = train.arch if chosen.method is None else chosen.method.arch(train.arch)
     scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder))
     model = build_network(arch, dls.c).to(device)
     # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
     opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
-    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, metrics=accuracy, cbs=[scn])
+    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd,
+                    metrics=[accuracy, MeanClassAccuracy()], cbs=[scn])  # fmt: skip
     truth = _truth_codes(faces)
     if truth is not None:
         learn.add_cb(TruthColumns(truth))
@@ -198,7 +201,8 @@ class TellEpochs(Callback):
 def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
     """The figures of a finished training; what cannot be known (no truth, no relabel) is None.
 
-    accuracy_last, accuracy_best, epoch_best (validation), epochs, changed; and with the truth relabel_precision,
+    accuracy_last, accuracy_best, epoch_best, mean_class_accuracy_last, mean_class_accuracy_best (all of validation),
+    epochs, changed; and with the truth relabel_precision,
     relabel_recall, relabel_harm, label_accuracy_before, label_accuracy_after (see `repair_measures`), and
     alpha_doctor (see `diagnose_alpha`), and auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the
     given label, tell wrong given labels from right ones in the last epoch.
@@ -209,6 +213,9 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
     if reached:
         best = int(np.nanargmax(reached))
         figures |= {"accuracy_last": reached[-1], "accuracy_best": reached[best], "epoch_best": best}
+    by_class = frame["mean_class_accuracy"].tolist() if "mean_class_accuracy" in frame else []
+    figures["mean_class_accuracy_last"] = _known(by_class[-1]) if by_class else None
+    figures["mean_class_accuracy_best"] = _known(float(np.nanmax(by_class))) if by_class else None
     figures["changed"] = int((ledger.current != ledger.given).sum())
     names = ("relabel_precision", "relabel_recall", "relabel_harm", "label_accuracy_before", "label_accuracy_after")
     repair = {} if truth is None else repair_measures(ledger.given, ledger.current, torch.from_numpy(truth))
@@ -295,7 +302,8 @@ def expected_cost(faces: FaceSet, train: TrainSettings) -> Cost:
     n, c = len(learn.dls.train_ds), learn.dls.c
     parameters = sum(p.numel() for p in learn.model.parameters())
     history = n * (5 + 2 * c) * train.epochs + 8 * n * c
-    memory = faces.images.nbytes + history + 12 * parameters + 60 * x.numel() * 4 + 900 * 2**20
+    pixels = 0 if isinstance(faces.images, np.memmap) else faces.images.nbytes  # a map stays on disk
+    memory = pixels + history + 12 * parameters + 60 * x.numel() * 4 + 900 * 2**20
     return Cost(step * batches * train.epochs, int(memory))
 
 

@@ -85,9 +85,12 @@ class SCNHistory:
         average_evidence(self.evidence, self.evidence_count, index, probs, decay)
 
     def settled_share(self) -> float:
-        """Share of samples whose averaged prediction is the same as before the running epoch; one host transfer."""
+        """Share of the samples drawn in the running epoch whose averaged prediction is what it was before it.
+
+        Samples that were never drawn before do not count. One host transfer.
+        """
         before, count = self._evidence_at_start
-        old, same = count > 0, self.evidence.argmax(1) == before.argmax(1)
+        old, same = (count > 0) & ~self.now_alpha.isnan(), self.evidence.argmax(1) == before.argmax(1)
         return ((same & old).sum() / old.sum().clamp_min(1)).item()
 
     def mean(self, name: str) -> float:

@@ -1,6 +1,7 @@
-"""Figures about labels: how accurate, how many were cured, how many harmed."""
+"""Figures about labels: how accurate, how many were cured, how many harmed; and accuracy as a mean over classes."""
 
 import torch
+from fastai.learner import Metric
 from torch import Tensor
 
 
@@ -12,6 +13,47 @@ def label_accuracy(logits: Tensor, seen: Tensor, labels: Tensor) -> float:
     """
     right = (logits.argmax(1) == labels) & seen
     return right.sum().item() / max(1, seen.sum().item())
+
+
+def mean_class_accuracy(right: Tensor, total: Tensor) -> Tensor:
+    """Accuracy of each class, averaged over the classes that occur: AffectNet's measure in the SCN paper, Table 2.
+
+    mean_c right_c / total_c, over the classes with total_c > 0; NaN without any.
+
+    Args:
+        right: Tensor ``[C]``, samples of each class that were predicted rightly.
+        total: Tensor ``[C]``, samples of each class.
+
+    >>> mean_class_accuracy(torch.tensor([90, 1, 0]), torch.tensor([100, 2, 0]))
+    tensor(0.7000)
+    """
+    there = total > 0
+    return (right[there] / total[there]).mean()
+
+
+class MeanClassAccuracy(Metric):
+    """`mean_class_accuracy` of a validation, for a Learner's epoch table; the host waits for it once an epoch."""
+
+    name = "mean_class_accuracy"
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.right = self.total = None
+
+    def accumulate(self, learn) -> None:
+        """Count a batch."""
+        labels = learn.y.as_subclass(Tensor).flatten()
+        logits = learn.pred.as_subclass(Tensor)
+        if self.total is None:
+            self.right, self.total = (logits.new_zeros(logits.shape[-1], dtype=torch.long) for _ in range(2))
+        hits = (logits.argmax(-1).flatten() == labels).long()
+        self.total.index_add_(0, labels, torch.ones_like(hits))
+        self.right.index_add_(0, labels, hits)
+
+    @property
+    def value(self) -> float | None:
+        """The figure, None before a batch was seen."""
+        return None if self.total is None else mean_class_accuracy(self.right, self.total).item()
 
 
 def repair_measures(given: Tensor, current: Tensor, truth: Tensor) -> dict[str, float]:

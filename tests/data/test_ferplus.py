@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from scn_fastai.data import cache as cache_room
 from scn_fastai.data import images as pixels
 from scn_fastai.data.readers.ferplus import CLASSES, VOTES, crowd_labels, read_ferplus
 from scn_fastai.errors import DataError
@@ -141,6 +142,16 @@ def test_original_labels_are_given_and_the_crowd_is_the_truth(folder, kaggle):
         assert valid["label"].tolist() == valid["true_label"].tolist() == ["anger", "contempt"]
 
 
+def test_seven_classes_have_no_contempt(folder, kaggle):
+    for path in (folder, kaggle):
+        faces = read_ferplus(path, labels="fer2013", classes=7)
+        assert faces.classes == CLASSES[:7] and labels_of(faces.part("valid")) == {7: "anger"}
+        assert faces.account.dropped["contempt, which is not among the 7 classes"] == 1
+        np.testing.assert_allclose(faces.samples[[f"vote_{c}" for c in CLASSES[:7]]].sum(axis=1), 1)
+    with pytest.raises(DataError, match="FERPlus has 8 classes, or 7 without contempt, not 6"):
+        read_ferplus(folder, classes=6)
+
+
 def test_label_csv_of_each_folder(folder):
     (folder / "fer2013new.csv").unlink()
     for usage, sub in FOLDERS.items():
@@ -208,7 +219,7 @@ def test_cache_with_damaged_images_and_a_damaged_cache(folder, tmp_path):
 
 
 def test_full_disk_is_one_sentence(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(pixels.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(cache_room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DataError, match="are free: make room or give another cache_dir"):
         read_ferplus(folder, cache_dir=tmp_path / "cache")
     monkeypatch.undo()
@@ -216,10 +227,11 @@ def test_full_disk_is_one_sentence(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pixels.os, "replace", full)
+    monkeypatch.setattr(cache_room.os, "replace", full)
     with pytest.raises(DataError, match="No space left on device.*give another cache_dir"):
         read_ferplus(folder, cache_dir=tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir()), "nothing half written stays"
+    left = [path.suffix for path in (tmp_path / "cache").iterdir()]
+    assert not {".npy", ".part", ".state", ".json"} & set(left), "nothing half written stays"
 
 
 def break_rows(root, **columns):

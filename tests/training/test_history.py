@@ -136,12 +136,20 @@ def test_evidence_is_the_running_mean_of_a_loop():
 
 def test_settled_is_the_share_of_samples_seen_before_whose_prediction_stays():
     history = SCNHistory(4, 2)
+
+    def draw(index, probs):
+        index, half = torch.tensor(index), torch.full((len(index),), 0.5)
+        history.see(index, half, torch.zeros(len(index), 2), half > 0)
+        history.average(index, torch.tensor(probs), 1.0)
+
     history.begin_epoch("cpu")
     assert history.settled_share() == 0, "nothing was seen before"
-    history.average(torch.arange(3), torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]]), 1.0)
+    draw([0, 1, 2], [[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]])
     history.end_epoch()
     history.begin_epoch("cpu")
-    history.average(torch.arange(4), torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.1, 0.9]]), 1.0)
+    draw([1, 2, 3], [[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
+    assert history.settled_share() == pytest.approx(1 / 2), "1 has moved, 2 stayed; 0 was not drawn, 3 is new"
+    draw([0], [[0.9, 0.1]])
     assert history.settled_share() == pytest.approx(2 / 3)
 
 

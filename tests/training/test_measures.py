@@ -1,12 +1,14 @@
 """Figures about labels, against counting by hand."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
-from scn_fastai.training.measures import label_accuracy, repair_measures
+from scn_fastai.training.measures import MeanClassAccuracy, label_accuracy, repair_measures
 
 
 def count(given, current, truth):
@@ -54,3 +56,20 @@ def test_accuracy_is_over_the_samples_that_were_seen(tiny):
     right = [row.index(max(row)) == label for row, label, drawn in rows if drawn]
     assert label_accuracy(logits, seen, labels) == pytest.approx(sum(right) / len(right))
     assert label_accuracy(logits.half(), torch.zeros(40, dtype=torch.bool), labels) == 0
+
+
+def test_mean_class_accuracy_against_loops_and_sklearn():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(90, 4, generator=generator), torch.randint(0, 3, (90,), generator=generator)
+    metric = MeanClassAccuracy()
+    metric.reset()
+    assert metric.value is None
+    for part in torch.arange(90).split(32):
+        metric.accumulate(SimpleNamespace(pred=logits[part], y=labels[part]))
+    predicted = logits.argmax(1)
+    by_hand = sum((predicted[labels == c] == c).float().mean().item() for c in range(3)) / 3
+    assert metric.value == pytest.approx(by_hand, abs=1e-6), "a class that does not occur does not count"
+    with pytest.warns(UserWarning, match="y_pred contains classes"):
+        assert metric.value == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-6)
+    metric.reset()
+    assert metric.value is None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -14,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from scn_fastai.data import images as pixels
+from scn_fastai.data.classes import class_order
 from scn_fastai.data.samples import FaceSet, ReadAccount
+from scn_fastai.data.store import Listing, Store, open_store
 from scn_fastai.errors import DataError
 
-CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
+CLASSES = class_order("ferplus")
 VOTES = [*CLASSES, "unknown", "NF"]
 # FER2013's own codes (0 Angry 1 Disgust 2 Fear 3 Happy 4 Sad 5 Surprise 6 Neutral) as FERPlus classes.
-FER2013_CLASSES = ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"]
+FER2013_CLASSES = class_order("fer2013")
 RULES = ("argmax8", "majority", "threshold", "soft")
 _USAGE = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
 _FOLDER = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
@@ -41,6 +39,7 @@ def read_ferplus(
     size: int | None = None,
     cache_dir: str | Path | None = None,
     splits: Sequence[str] = ("train", "valid"),
+    classes: int = 8,
 ) -> FaceSet:
     """FERPlus from its PNG folders or from Kaggle's `fer2013.csv`, each with `fer2013new.csv`.
 
@@ -50,23 +49,47 @@ def read_ferplus(
     labels: 'crowd', or 'fer2013' for the labels that FER2013 came with as the *given* labels of the
     train split (label noise that people made); `true_label` is then the crowd's. Validation and test
     keep the crowd's labels, so that accuracy there is accuracy on the truth.
+    classes: 8, or 7 without contempt, which FER2013's own labels do not have.
     """
-    _check_settings(rule, labels, splits)
-    store = _open_store(pixels.existing(path))
+    listing = list_ferplus(path, rule, labels, splits, classes)
+    faces = listing.faces(size, grey=True, cache_dir=cache_dir)
+    account = faces.account
+    account.problems[:] = [(PurePosixPath(name).name, sentence) for name, sentence in account.problems]
+    return faces
+
+
+def list_ferplus(
+    path: str | Path,
+    rule: str = "argmax8",
+    labels: str = "crowd",
+    splits: Sequence[str] | None = None,
+    classes: int = 8,
+) -> Listing:
+    """What `read_ferplus` would read, before an image is opened. splits: None takes those that are there."""
+    _check_settings(rule, labels, list(_USAGE) if splits is None else splits, classes)
+    path = pixels.existing(path)
+    store = open_store(path.parent if path.is_file() and path.suffix.lower() == ".csv" else path, "FERPlus")
     account = ReadAccount(str(path))
     kaggle = store.find("fer2013.csv")
     table = _kaggle_table(store, kaggle) if kaggle else _folder_table(store)
+    if splits is None:
+        there = {PurePosixPath(name).parent.name for name in store.names}
+        splits = [split for split in _USAGE if kaggle or _FOLDER[split] in there] or list(_USAGE)
     table = table[table["split"].isin(splits)].reset_index(drop=True)
     if not kaggle:
         table = _match_files(table, store, splits, account)
     table = _label(table, rule, account)
     if labels == "fer2013":
         table = _original_labels(table, store, account)
+    if classes == 7:
+        table = _without_contempt(table, account)
     if table.empty:
         raise DataError(f"No face of {', '.join(splits)} is left in {path}:\n{account}")
-    decode = _decode_pixels if kaggle else _decode_files
-    decoded = decode(table, store, size, cache_dir)
-    return _face_set(table, decoded, account)
+    source = _from_pixels(table, store.path / kaggle) if kaggle else store.source(table["file"].tolist())
+    truth = ["true_label"] if "true_label" in table.columns else []
+    names = CLASSES[:classes]
+    columns = ["image", "split", "label", *truth, *(f"vote_{name}" for name in names)]
+    return Listing(table[columns].reset_index(drop=True), names, source, account)
 
 
 def crowd_labels(votes: np.ndarray, rule: str = "argmax8") -> Crowd:
@@ -101,59 +124,19 @@ def crowd_labels(votes: np.ndarray, rule: str = "argmax8") -> Crowd:
     return Crowd(np.where(labelled, counts.argmax(1), -1), reason, ties)
 
 
-@dataclass
-class _Store:
-    """Files of a folder or a zip by their relative names, whatever folder they are nested in."""
-
-    path: Path
-    names: list[str]
-    read: Callable[[str], bytes]
-
-    def find(self, base: str) -> str | None:
-        found = [name for name in self.names if PurePosixPath(name).name == base]
-        return min(found, key=len) if found else None
-
-    def table(self, name: str, **kwargs) -> pd.DataFrame:
-        try:
-            return pd.read_csv(io.BytesIO(self.read(name)), skipinitialspace=True, **kwargs)
-        except (ValueError, pd.errors.ParserError) as error:
-            raise DataError(f"{name} in {self.path} is not a table ({error}): fetch it again.") from error
-
-    def source(self, names: list[str]) -> pixels.ImageSource:
-        if self.path.is_dir():
-            return pixels.from_paths([self.path / name for name in names])
-        return pixels.from_zip(self.path, names)
-
-
-def _check_settings(rule: str, labels: str, splits: Sequence[str]) -> None:
+def _check_settings(rule: str, labels: str, splits: Sequence[str], classes: int) -> None:
     if rule not in RULES:
         raise DataError(f"There is no FERPlus rule {rule!r}: use {', '.join(RULES)}.")
     if labels not in ("crowd", "fer2013"):
         raise DataError(f"There are no FERPlus labels {labels!r}: use crowd or fer2013.")
+    if classes not in (7, 8):
+        raise DataError(f"FERPlus has 8 classes, or 7 without contempt, not {classes!r}.")
     unknown = [split for split in splits if split not in _USAGE]
     if unknown or isinstance(splits, str) or not splits:
         raise DataError(f"FERPlus splits are train, valid and test: give some of them, not {splits!r}.")
 
 
-def _open_store(path: Path) -> _Store:
-    if path.is_file() and path.suffix.lower() == ".csv":
-        path = path.parent
-    if path.is_dir():
-        names = [
-            (Path(folder) / file).relative_to(path).as_posix() for folder, _, files in os.walk(path) for file in files
-        ]
-        store = _Store(path, sorted(names), lambda name: (path / name).read_bytes())
-    elif zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        store = _Store(path, archive.namelist(), archive.read)
-    else:
-        raise DataError(f"{path} is neither a folder, a zip nor a csv file: give one that holds FERPlus.")
-    if not store.names:
-        raise DataError(f"The folder {path} is empty: put FERPlus there.")
-    return store
-
-
-def _votes_table(store: _Store) -> pd.DataFrame:
+def _votes_table(store: Store) -> pd.DataFrame:
     """`fer2013new.csv` with a column `split`, row for row as it is."""
     name = store.find("fer2013new.csv")
     if name is None:
@@ -186,14 +169,14 @@ def _need_columns(table: pd.DataFrame, columns: list[str], name: str) -> None:
         raise DataError(f"{name} has no column {missing[0]!r}: it needs {', '.join(columns)}.")
 
 
-def _folder_table(store: _Store) -> pd.DataFrame:
+def _folder_table(store: Store) -> pd.DataFrame:
     if store.find("fer2013new.csv") is None and store.find("label.csv") is not None:
         return _label_csv_table(store)
     table = _votes_table(store)
     return table.rename(columns={"Image name": "image"})
 
 
-def _label_csv_table(store: _Store) -> pd.DataFrame:
+def _label_csv_table(store: Store) -> pd.DataFrame:
     """Microsoft's `label.csv` of each folder: image, box, ten votes; no header."""
     parts = []
     for split, folder in _FOLDER.items():
@@ -209,7 +192,7 @@ def _label_csv_table(store: _Store) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _match_files(table: pd.DataFrame, store: _Store, splits: Sequence[str], account: ReadAccount) -> pd.DataFrame:
+def _match_files(table: pd.DataFrame, store: Store, splits: Sequence[str], account: ReadAccount) -> pd.DataFrame:
     """Join votes and PNG files by folder and image name; what has no partner is counted."""
     split_of = {_FOLDER[split]: split for split in splits}
     files = {}
@@ -236,7 +219,7 @@ def _match_files(table: pd.DataFrame, store: _Store, splits: Sequence[str], acco
     return table.assign(file=file)[found].reset_index(drop=True)
 
 
-def _kaggle_table(store: _Store, name: str) -> pd.DataFrame:
+def _kaggle_table(store: Store, name: str) -> pd.DataFrame:
     """`fer2013.csv` and `fer2013new.csv` side by side: they are aligned by row, not by name."""
     faces, votes = store.table(name), _votes_table(store)
     _need_columns(faces, ["emotion", "pixels", "Usage"], name)
@@ -273,7 +256,7 @@ def _label(table: pd.DataFrame, rule: str, account: ReadAccount) -> pd.DataFrame
     return table.assign(**{f"vote_{name}": shares[:, i] for i, name in enumerate(CLASSES)})
 
 
-def _original_labels(table: pd.DataFrame, store: _Store, account: ReadAccount) -> pd.DataFrame:
+def _original_labels(table: pd.DataFrame, store: Store, account: ReadAccount) -> pd.DataFrame:
     """FER2013's own label becomes the given one of the train split; the crowd's is the truth."""
     if "emotion" in table.columns:
         codes = table["emotion"]
@@ -303,32 +286,29 @@ def _original_labels(table: pd.DataFrame, store: _Store, account: ReadAccount) -
     return table[~(train & codes.isna())].reset_index(drop=True)
 
 
-def _decode_files(table: pd.DataFrame, store: _Store, size: int | None, cache_dir: object) -> pixels.Decoded:
-    return pixels.decode_all(store.source(table["file"].tolist()), size, grey=True, cache_dir=cache_dir)
+def _without_contempt(table: pd.DataFrame, account: ReadAccount) -> pd.DataFrame:
+    """Leave out faces that are labelled contempt or truly show it; the shares of the other votes sum to 1 again."""
+    truth = table["true_label"] if "true_label" in table else table["label"]
+    gone = (table["label"] == "contempt") | (truth == "contempt")
+    account.drop("contempt, which is not among the 7 classes", gone.sum())
+    table = table[~gone].reset_index(drop=True)
+    votes = [f"vote_{name}" for name in CLASSES[:7]]
+    return table.assign(**table[votes].div(table[votes].sum(axis=1), axis=0))
 
 
-def _decode_pixels(table: pd.DataFrame, store: _Store, size: int | None, cache_dir: object) -> pixels.Decoded:
-    """Kaggle's strings of 48 * 48 numbers. They are in memory already, so no cache is kept."""
-    texts, names = table["pixels"].tolist(), table["image"].tolist()
-    side = size or 48
-    out, kept, problems = np.empty((len(texts), side, side), np.uint8), [], []
-    for row, text in enumerate(texts):
+def _from_pixels(table: pd.DataFrame, file: Path) -> pixels.ImageSource:
+    """Kaggle's strings of 48 * 48 numbers, each as the bytes of a PGM image."""
+    texts = dict(zip(table["image"], table["pixels"], strict=True))
+
+    def read(name: str) -> bytes:
         try:
-            values = np.array(str(text).split(), dtype=np.uint8)
+            values = np.array(str(texts[name]).split(), dtype=np.uint8)
             if values.size != 48 * 48:
                 raise ValueError(f"{values.size} numbers instead of 2304")
-            out[len(kept)] = pixels.decode_image(values.reshape(48, 48), (side, side), grey=True)
-            kept.append(row)
         except (ValueError, OverflowError) as error:
-            problems.append((names[row], f"unreadable pixels ({error})"))
-    return pixels.Decoded(out[: len(kept)], np.array(kept, np.int64), problems)
+            raise pixels.UnfitImage(f"unreadable pixels ({error})") from error
+        return b"P5 48 48 255\n" + values.tobytes()
 
-
-def _face_set(table: pd.DataFrame, decoded: pixels.Decoded, account: ReadAccount) -> FaceSet:
-    account.drop("image unreadable", len(decoded.problems))
-    account.problems += [(PurePosixPath(name).name, sentence) for name, sentence in decoded.problems]
-    truth = ["true_label"] if "true_label" in table.columns else []
-    columns = ["image", "split", "label", *truth, *(f"vote_{name}" for name in CLASSES)]
-    table = table.iloc[decoded.kept][columns].reset_index(drop=True)
-    account.read = len(table)
-    return FaceSet(table, CLASSES, decoded.images, account)
+    stat = file.stat() if file.is_file() else None  # a fer2013.csv in a zip cannot be looked at from here
+    mark = f"{file}|{stat.st_mtime_ns}|{stat.st_size}" if stat else f"{file}|{hash(tuple(texts.values()))}"
+    return pixels.ImageSource(table["image"].tolist(), read, mark)

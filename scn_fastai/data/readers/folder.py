@@ -10,6 +10,7 @@ import pandas as pd
 
 from scn_fastai.data import images as pixels
 from scn_fastai.data.samples import SPLITS, FaceSet, ReadAccount, split_off
+from scn_fastai.data.store import Listing, read_table
 from scn_fastai.errors import DataError
 
 _SPLIT_NAMES = {
@@ -30,6 +31,11 @@ def read_folder(
     Classes are the folder names of the training images, sorted. Without a valid folder a seeded share
     `valid` of every class is set aside. size: pixels to bring every image to, needed when they differ.
     """
+    return _finish(list_folder(path), size, valid, seed, cache_dir)
+
+
+def list_folder(path: str | Path) -> Listing:
+    """What `read_folder` would read, before an image is opened."""
     path = pixels.existing(path)
     if not path.is_dir():
         raise DataError(f"{path} is not a folder: give a folder of class folders, or use read_csv.")
@@ -37,7 +43,7 @@ def read_folder(
     table = _walk(path, account)
     if table.empty:
         raise DataError(f"There are no images in {path}: put them there in a folder for each class.")
-    return _finish(table, None, account, size, valid, seed, cache_dir)
+    return _listing(table, None, account)
 
 
 def read_csv(
@@ -53,7 +59,16 @@ def read_csv(
     Paths are relative to the CSV file. classes: their names in order; by default the labels, sorted.
     Columns `vote_<class>` are kept. Without a valid split a seeded share `valid` is set aside.
     """
+    return _finish(list_csv(path, classes), size, valid, seed, cache_dir)
+
+
+def list_csv(path: str | Path, classes: Sequence[str] | None = None, strict: bool = True) -> Listing:
+    """What `read_csv` would read, before an image is opened.
+
+    strict: rows without a path or a label raise DataError; otherwise they are dropped and told as problems.
+    """
     path = pixels.existing(path)
+    account = ReadAccount(str(path))
     table = _read_table(path)
     missing = [column for column in ("path", "label") if column not in table.columns]
     if missing:
@@ -63,19 +78,36 @@ def read_csv(
         )
     if table.empty:
         raise DataError(f"{path} has no rows: give at least one image.")
-    if table["path"].isna().any() or table["label"].isna().any():
-        row = int(np.flatnonzero(table["path"].isna() | table["label"].isna())[0])
-        raise DataError(f"Row {row} of {path} has no path or no label: fill it or remove the row.")
+    if ((table["path"] == "path") & (table["label"] == "label")).any():
+        row = int(np.flatnonzero(table["path"] == "path")[0])
+        raise DataError(f"Row {row} of {path} repeats the header: remove it.")
+    table = _whole_rows(table, path, account, strict)
     table = table.assign(image=table["path"], split=_splits(table, path), label=table["label"].astype(str))
-    table["file"] = [str(path.parent / name) for name in table["path"]]
-    account = ReadAccount(str(path))
+    table["file"] = [str(path.parent / name.strip().replace("\\", "/")) for name in table["path"]]
     names = None if classes is None else [str(name) for name in classes]
-    return _finish(table, names, account, size, valid, seed, cache_dir)
+    return _listing(table, names, account)
+
+
+def _whole_rows(table: pd.DataFrame, path: Path, account: ReadAccount, strict: bool) -> pd.DataFrame:
+    empty = (table["path"].isna() | table["label"].isna()).to_numpy()
+    rows = np.flatnonzero(empty)
+    if len(rows) and strict:
+        raise DataError(f"Row {rows[0]} of {path} has no path or no label: fill it or remove the row.")
+    account.drop("no path or no label", len(rows))
+    for row in rows:
+        named = table["path"].iloc[row]
+        account.problems.append((f"row {row}" if pd.isna(named) else str(named), "the row has no path or no label"))
+    return table[~empty].reset_index(drop=True)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"path": str, "label": str, "split": str, "true_label": str})
+        table = read_table(path.read_bytes(), str(path), dtype=str)
+        table.columns = [str(name).strip() for name in table.columns]
+        votes = [name for name in table.columns if name.startswith("vote_")]
+        return table.assign(**{name: pd.to_numeric(table[name]) for name in votes})
+    except DataError:
+        raise
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read as a CSV file ({error}).") from error
 
@@ -115,35 +147,29 @@ def _subfolders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _finish(
-    table: pd.DataFrame,
-    classes: list[str] | None,
-    account: ReadAccount,
-    size: int | None,
-    valid: float,
-    seed: int,
-    cache_dir: str | Path | None,
-) -> FaceSet:
-    """Check the labels, decode, set validation faces aside, and close the account."""
-    train = table["split"] == "train"
-    if not train.any():
+def _listing(table: pd.DataFrame, classes: list[str] | None, account: ReadAccount) -> Listing:
+    """The table with its classes, after the labels have been looked at."""
+    if not (table["split"] == "train").any():
         raise DataError(f"There are no training images in {account.source}: mark some as train.")
-    classes = classes or sorted(table["label"][train].unique())
+    classes = classes or sorted(table["label"][table["split"] == "train"].unique())
     _check_labels(table, classes, account.source)
-    decoded = pixels.decode_all(pixels.from_paths(table["file"]), size, cache_dir=cache_dir)
-    account.drop("image unreadable", len(decoded.problems))
-    account.problems += decoded.problems
     votes = [column for column in table.columns if column.startswith("vote_")]
     truth = ["true_label"] if "true_label" in table.columns else []
-    table = table.iloc[decoded.kept][["image", "split", "label", *truth, *votes]].reset_index(drop=True)
+    source = pixels.from_paths(table["file"])
+    return Listing(table[["image", "split", "label", *truth, *votes]].reset_index(drop=True), classes, source, account)
+
+
+def _finish(listing: Listing, size: int | None, valid: float, seed: int, cache_dir: str | Path | None) -> FaceSet:
+    """Decode, set validation faces aside, and close the account."""
+    faces = listing.faces(size, cache_dir=cache_dir)
+    table, account = faces.samples, faces.account
     if not (table["split"] == "valid").any():
         table = _set_aside(table, valid, seed, account)
-    _check_classes(table, classes, account.source)
-    account.read = len(table)
-    account.notes.append(f"classes in order: {', '.join(classes)}")
+    _check_classes(table, faces.classes, account.source)
+    account.notes.append(f"classes in order: {', '.join(faces.classes)}")
     counts = table["split"].value_counts()
     account.notes.append(", ".join(f"{counts[split]:,} {split}" for split in SPLITS if split in counts))
-    return FaceSet(table, classes, decoded.images, account)
+    return FaceSet(table, faces.classes, faces.images, account)
 
 
 def _check_labels(table: pd.DataFrame, classes: list[str], source: str) -> None:
