@@ -90,8 +90,11 @@ def _common(verb: argparse.ArgumentParser) -> None:
     data.add_argument("--noise", type=float, default=0.0, help="share of training labels to flip (0.3)")
     data.add_argument("--noise-kind", default="symmetric", help="symmetric, confusion or human (uncertain faces first)")
     how = verb.add_argument_group("training")
-    how.add_argument("--arch", default="resnet18", help="small, a torchvision name, or timm:NAME")
-    how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are)")
+    how.add_argument("--arch", default="resnet18", help="small, ir50, a torchvision name, or timm:NAME")
+    how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are or must be)")
+    how.add_argument("--pretrained", metavar="PATH", help="a checkpoint for all but the classifier")
+    kinds = "how its inputs were made (default: recognised): ijba, msceleb, ir50, torchvision, zero-one:size=112, ..."
+    how.add_argument("--pretrained-kind", metavar="NAME", help=kinds)
     how.add_argument("--epochs", type=int, default=25)
     how.add_argument("--batch-size", type=int, default=128)
     how.add_argument("--lr", type=float, default=0.05, help="highest learning rate of the one-cycle schedule")

@@ -40,7 +40,7 @@ def train(options: Namespace) -> int:
     shown = sys.stderr.isatty() and not options.json
     about = {"data": source.as_dict()}
     callbacks = [] if shown else [TellEpochs(_say, options.recipe)]
-    summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about)
+    summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about, tell=_say)
     written = _report_run(out, faces, summary)
     _print_summary(summary, options.json)
     _say(f"{_doctor(out)}\nReport: {written}")
@@ -204,7 +204,7 @@ def _train_settings(options: Namespace, seed: int):
 
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
-    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile")
+    names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile", "pretrained", "pretrained_kind")
     return TrainSettings(seed=seed, **{name: getattr(options, name) for name in names})
 
 

@@ -116,6 +116,9 @@ def finished(cell: Cell) -> dict | None:
     if not settings_file.exists():
         return None
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    settings["train"] = asdict(TrainSettings()) | settings.get(
+        "train", {}
+    )  # runs older than a setting have its default
     for name, value in cell.about().items():
         if settings.get(name) != value:
             raise RunError(
