@@ -14,7 +14,12 @@ from scn_fastai.errors import DataError
 
 # Where checkpoints keep their weights, in the order in which they are looked for.
 WEIGHTS = ("state_dict", "model_state_dict", "model", "net", "network", "backbone", "weights", "params")
-_CODE = ("global", "unsupported class", "unsupported operand", "persistent")  # what torch says of more than tensors
+# What torch says of a pickle with more than tensors in it.
+_CODE = ("unsupported global", "unsupported class", "unrecognized function", "can only build", "can only create")
+_MORE = (
+    "holds more than tensors, which could run code, so it was not opened: where you trust it, load it there and save "
+    "its network's state_dict() alone."
+)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -65,6 +70,8 @@ def _check_kind(path: Path) -> None:
         raise DataError(f"{path} is a web page, not a checkpoint: the download ended at a page that asks something.")
     if head.startswith(b"version https://git-lfs"):
         raise DataError(f"{path} only says where git keeps the checkpoint: fetch it with `git lfs pull`.")
+    if head[:1] == b"\x80" and head[1:2] in (b"\x03", b"\x04", b"\x05"):  # torch writes pickles of protocol 2
+        raise DataError(f"{path} {_MORE}")
     if not head.startswith(b"PK"):
         return
     if not zipfile.is_zipfile(path):
@@ -85,10 +92,7 @@ def _load(path: Path):
     except Exception as error:  # torch.load raises many kinds
         text = str(error).lower()
         if isinstance(error, UnpicklingError) and any(word in text for word in _CODE):
-            raise DataError(
-                f"{path} holds more than tensors, which could run code, so it was not opened: where you trust it, load "
-                "it there and save its network's state_dict() alone."
-            ) from error
+            raise DataError(f"{path} {_MORE}") from error
         raise DataError(f"{path} is damaged or no checkpoint of torch ({_line(error)}): fetch it again.") from error
 
 
@@ -111,4 +115,5 @@ def _tensors(values: dict) -> dict[str, Tensor]:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:160]
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()  # what torch says before it is long
+    return (text.splitlines() or [type(error).__name__])[0].rstrip(".")[:160]
