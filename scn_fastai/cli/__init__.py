@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import commands, faces
+from scn_fastai.cli import commands, faces, pretrain
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -38,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
     _faces(verbs)
+    about = "pretrain a backbone on rendered stand-ins, saved with its card"
+    pretrain.options_of_pretrain(_verb(verbs, "pretrain", pretrain.pretrain, about))
+    about = "the paper's Table 3 on rendered stand-ins: pretraining and fine-tuning, with and without SCN"
+    pretrain.options_of_table3(_verb(verbs, "table3", pretrain.table3, about))
     return top
 
 

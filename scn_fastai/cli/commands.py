@@ -182,10 +182,18 @@ def _faces_of(run):
     if data is None:
         return None
     try:
-        return Source(**data).load(run.settings["train"]["seed"])
+        return _source_of(data).load(run.settings["train"]["seed"])
     except ValueError as error:
         _say(f"The faces cannot be shown: {error}")
         return None
+
+
+def _source_of(data: dict):
+    if "task" not in data:
+        return Source(**data)
+    from scn_fastai.experiments.pretrain import Task
+
+    return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
 
 
 def _source(options: Namespace) -> Source:
