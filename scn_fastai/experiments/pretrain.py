@@ -211,7 +211,7 @@ class Size:
 
 _SMALL = TrainSettings(arch="small", batch_size=64, half=False)
 SIZES = {
-    "tiny": Size(400, 200, replace(_SMALL, epochs=3), replace(_SMALL, epochs=3)),
+    "tiny": Size(1000, 600, replace(_SMALL, epochs=12), replace(_SMALL, epochs=12, lr=0.02)),
     "quick": Size(2000, 1000, replace(_SMALL, epochs=30), replace(_SMALL, epochs=30, lr=0.02)),
     "full": Size(4400, 1800, TrainSettings(epochs=40), TrainSettings(epochs=40, lr=0.02)),
 }
@@ -244,7 +244,7 @@ def table3(
     out, chosen = Path(out), _size(size)
     first = pretraining_cells(out, seeds, chosen, path)
     compare(list(first.values()), jobs, progress)
-    backbones = {key: save_pretrained(cell, f"scn table3 --out {out}") for key, cell in first.items()}
+    backbones = {key: save_pretrained(cell, f"scn table3 --out {out.name}") for key, cell in first.items()}
     target = Task("target", chosen.target_faces, TARGET_NOISE, path)
     grid, about = [], []
     for seed in seeds:
