@@ -115,6 +115,19 @@ def test_every_pretraining_leaves_a_backbone_that_loads(name, tmp_path):
     assert save_pretrained(cell, "another") == file and backbone_card(file) == card  # written once
 
 
+def test_a_training_too_short_for_scn_says_so(tmp_path, capsys, monkeypatch):
+    call = "pretrain --what web --scn --limit 64 --epochs 2 --batch-size 16 --device cpu --json".split()
+    assert main([*call, "--out", str(tmp_path / "late")]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["card"]["figures"]["scn_began"] is None
+    assert "SCN never began in this training, so it was a plain one: train for more --epochs." in said.err
+    entry = replace(PRETRAININGS["web-scn"], recipe="default:weight_from=1")
+    monkeypatch.setitem(PRETRAININGS, "web-scn", entry)
+    assert main([*call, "--out", str(tmp_path / "early")]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["card"]["figures"]["scn_began"] == 1 and "never began" not in said.err
+
+
 # ---- Table 3 ----
 
 
@@ -122,8 +135,8 @@ def test_the_rows_are_those_of_the_paper():
     assert [(r.pretraining, r.recipe, r.paper) for r in TABLE3] == [
         (None, "plain", 72.00),
         ("web", "plain", 78.97),
-        ("web", "default", 80.42),
-        ("web-scn", "default", 82.45),
+        ("web", "default:settled=0.75", 80.42),
+        ("web-scn", "default:settled=0.75", 82.45),
     ]
 
 
@@ -133,8 +146,8 @@ def test_table3_runs_each_row_once_and_never_again(tmp_path, monkeypatch):
     runs = table3(tmp_path, [3], SIZE, progress=lambda done, total, line: told.append((done, total)))
     assert told == [(1, 2), (2, 2), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert runs["row"].tolist() == [row.name for row in TABLE3] and (runs["seed"] == 3).all()
-    starts = [Run.load(tmp_path / f"{name}-seed3").settings.get("pretrained")
-              for name in ("scratch-plain", "web-plain", "web-default", "web-scn-default")]  # fmt: skip
+    names = ("scratch-plain", "web-plain", "web-default_settled=0.75", "web-scn-default_settled=0.75")
+    starts = [Run.load(tmp_path / f"{name}-seed3").settings.get("pretrained") for name in names]
     hashes = [None if start is None else start["sha256"] for start in starts]
     own = {
         name: backbone_card(tmp_path / f"pretrain-{name}-seed3" / pretrain.FILE)["sha256"]
@@ -154,10 +167,16 @@ def test_table3_runs_each_row_once_and_never_again(tmp_path, monkeypatch):
 def test_the_summary_is_mean_and_deviation_over_seeds():
     rows = [Row("a", None, "plain", 72.0), Row("b", "web", "plain", 78.97)]
     found = [(rows[0], 0.5), (rows[0], 0.6), (rows[1], 0.7), (rows[1], 0.8)]
-    runs = pd.DataFrame([{"row": r.name, "paper_rafdb": r.paper, "accuracy_last": value} for r, value in found])
+    runs = pd.DataFrame(
+        [
+            {"row": r.name, "paper_rafdb": r.paper, "accuracy_last": value, "scn_began": 3 if value > 0.7 else None}
+            for r, value in found
+        ]
+    )
     table = table3_summary(runs)
     assert table["accuracy"].tolist() == [55.0, 75.0] and table["seeds"].tolist() == [2, 2]
     assert table["std"].tolist() == [pytest.approx(7.07), pytest.approx(7.07)]  # 10 / sqrt(2)
+    assert table["SCN at work"].tolist() == [0, 1]
     assert table["paper (RAF-DB)"].tolist() == [72.0, 78.97]
 
 
