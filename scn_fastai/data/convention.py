@@ -59,7 +59,7 @@ class InputConvention:
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     def __str__(self) -> str:
-        size = "size as it is" if self.size is None else f"{self.size} px"
+        size = "any size" if self.size is None else f"{self.size} px"
         plain = self.mean == (0, 0, 0) and self.std == (1, 1, 1)
         numbers = "no mean or std" if plain else f"mean {_short(self.mean)}, std {_short(self.std)}"
         crop = "" if self.crop == 1 else f", middle {self.crop:.1%}"

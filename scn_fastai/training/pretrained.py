@@ -50,7 +50,7 @@ class Loaded:
         parts = {"ignored, classifier layers": self.ignored, "missing": self.missing}
         parts |= {"of another shape": self.reshaped, "unexpected": self.unexpected}
         lines += [f"  {what}: {_few(names)}" for what, names in parts.items() if names]
-        return "\n".join([*lines, f"  inputs: {self.convention}"])
+        return "\n".join([*lines, f"  trained with inputs of {self.convention}"])
 
     def as_dict(self) -> dict:
         """Plain values for a run's settings."""

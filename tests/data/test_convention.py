@@ -63,7 +63,7 @@ def test_scoring_prepares_as_the_loader_did():
 
 
 def test_in_words():
-    assert str(InputConvention()) == "size as it is, RGB in 0 to 1, no mean or std"
+    assert str(InputConvention()) == "any size, RGB in 0 to 1, no mean or std"
     assert str(InputConvention(112, 0.5, 0.5, "BGR", 0.875)) == "112 px, BGR in 0 to 1, mean 0.5, std 0.5, middle 87.5%"
     assert InputConvention(**InputConvention(9, 0.1, 0.2).as_dict()) == InputConvention(9, 0.1, 0.2)
 

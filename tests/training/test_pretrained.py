@@ -112,7 +112,7 @@ def test_torchvisions_own_is_known_by_its_checksum(weights, net, tmp_path, capsy
     assert capsys.readouterr().out.splitlines() == [
         f"{path.name} (torchvision): 100 of the backbone's 100 tensors match",
         "  ignored, classifier layers: fc.weight, fc.bias",
-        "  inputs: 224 px, RGB in 0 to 1, mean 0.485/0.456/0.406, std 0.229/0.224/0.225",
+        "  trained with inputs of 224 px, RGB in 0 to 1, mean 0.485/0.456/0.406, std 0.229/0.224/0.225",
     ]
     path.rename(tmp_path / "resnet18-00000000.pth")
     with pytest.raises(DataError, match="its checksum is not the one in its name"):
