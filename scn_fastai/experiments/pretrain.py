@@ -183,8 +183,9 @@ def save_pretrained(cell: Cell, command: str = "") -> Path:
 
 def scn_began(run: Run) -> int | None:
     """The first epoch in which SCN weighted or relabeled; None: it never did, and the training was a plain one."""
-    frame = run.history.frame()
-    at_work = frame["weighting"].astype(bool) | frame["relabeling"].astype(bool)
+    frame, scn = run.history.frame(), run.settings["scn"]
+    at_work = frame["weighting"].astype(bool) & bool(scn["weight"] or scn["rank"])
+    at_work |= frame["relabeling"].astype(bool) & bool(scn["relabel"])
     return int(at_work.idxmax()) if at_work.any() else None
 
 

@@ -111,6 +111,7 @@ def test_every_pretraining_leaves_a_backbone_that_loads(name, tmp_path):
     model = build_network("small", 8)
     report = load_backbone(model, file, tell=None)
     assert len(report.matched) == report.total == 20 and report.kind == "scn_fastai"
+    assert card["figures"]["scn_began"] is None  # plain, or one epoch only, in which nothing has settled
     assert (model[0].weight.detach() == run.weights()["0.weight"]).all()
     assert save_pretrained(cell, "another") == file and backbone_card(file) == card  # written once
 
@@ -148,6 +149,7 @@ def test_table3_runs_each_row_once_and_never_again(tmp_path, monkeypatch):
     assert runs["row"].tolist() == [row.name for row in TABLE3] and (runs["seed"] == 3).all()
     names = ("scratch-plain", "web-plain", "web-default_settled=0.75", "web-scn-default_settled=0.75")
     starts = [Run.load(tmp_path / f"{name}-seed3").settings.get("pretrained") for name in names]
+    assert runs["scn_began"].isna().tolist()[:2] == [True, True]
     hashes = [None if start is None else start["sha256"] for start in starts]
     own = {
         name: backbone_card(tmp_path / f"pretrain-{name}-seed3" / pretrain.FILE)["sha256"]
