@@ -38,6 +38,7 @@ _ROOMS = {
     "scn_fastai.training.callback": ("SCNCallback",),
     "scn_fastai.training.history": ("SCNHistory",),
     "scn_fastai.training.ledger": ("LabelLedger",),
+    "scn_fastai.training.pretrained": ("load_backbone", "save_backbone"),
     "scn_fastai.training.run": ("Run",),
     "scn_fastai.training.run_images": ("run_images",),
     "scn_fastai.training.score": ("score_samples",),

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import check, commands, detect, experiment, faces
+from scn_fastai.cli import check, commands, detect, experiment, faces, pretrain
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -42,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_options(_verb(verbs, "experiment", experiment.run, about))
     check.add_options(_verb(verbs, "check", check.check, "read a data set whole, and say what is wrong with it"))
     _faces(verbs)
+    about = "pretrain a backbone on rendered stand-ins, saved with its card"
+    pretrain.options_of_pretrain(_verb(verbs, "pretrain", pretrain.pretrain, about))
+    about = "the paper's Table 3 on rendered stand-ins: pretraining and fine-tuning, with and without SCN"
+    pretrain.options_of_table3(_verb(verbs, "table3", pretrain.table3, about))
     return top
 
 
@@ -96,8 +100,11 @@ def _common(verb: argparse.ArgumentParser) -> None:
     data.add_argument("--noise", type=float, default=0.0, help="share of training labels to flip (0.3)")
     data.add_argument("--noise-kind", default="symmetric", help="symmetric, confusion or human (uncertain faces first)")
     how = verb.add_argument_group("training")
-    how.add_argument("--arch", default="resnet18", help="small, a torchvision name, or timm:NAME")
-    how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are)")
+    how.add_argument("--arch", default="resnet18", help="small, ir50, a torchvision name, or timm:NAME")
+    how.add_argument("--size", type=int, help="resize faces to this many pixels (default: as they are or must be)")
+    how.add_argument("--pretrained", metavar="PATH", help="a checkpoint for all but the classifier")
+    kinds = "how its inputs were made (default: recognised): ijba, msceleb, ir50, torchvision, zero-one:size=112, ..."
+    how.add_argument("--pretrained-kind", metavar="NAME", help=kinds)
     how.add_argument("--epochs", type=int, default=25)
     how.add_argument("--batch-size", type=int, default=128)
     how.add_argument("--lr", type=float, default=0.05, help="highest learning rate of the one-cycle schedule")

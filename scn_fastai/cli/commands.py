@@ -42,7 +42,7 @@ def train(options: Namespace) -> int:
     shown = sys.stderr.isatty() and not options.json and _first()
     about = {"data": source.as_dict()}
     callbacks = [] if shown or not _first() else [TellEpochs(_say, options.recipe)]
-    summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about)
+    summary = train_faces(faces, options.recipe, how, out, options.resume, callbacks, bar=shown, about=about, tell=_say)
     if not _first():
         return 0
     written = _report_run(out, faces, summary)
@@ -189,10 +189,18 @@ def _faces_of(run):
     if data is None:
         return None
     try:
-        return Source(**data).load(run.settings["train"]["seed"])
+        return _source_of(data).load(run.settings["train"]["seed"])
     except ValueError as error:
         _say(f"The faces cannot be shown: {error}")
         return None
+
+
+def _source_of(data: dict):
+    if "task" not in data:
+        return Source(**data)
+    from scn_fastai.experiments.pretrain import Task
+
+    return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
 
 
 def _source(options: Namespace) -> Source:
@@ -215,6 +223,7 @@ def _train_settings(options: Namespace, seed: int):
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
     names = ("arch", "size", "epochs", "batch_size", "lr", "device", "compile", "oversample")
+    names += ("pretrained", "pretrained_kind")
     return TrainSettings(seed=seed, **{name: getattr(options, name) for name in names})
 
 

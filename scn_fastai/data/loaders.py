@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from scn_fastai.data.balance import balanced_order
+from scn_fastai.data.convention import InputConvention
 from scn_fastai.data.images import decode_image
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError
@@ -212,26 +213,40 @@ class BatchAugment(DisplayedTransform):
 
 
 class ToRGBFloat(DisplayedTransform):
-    """uint8 [B, H, W(, 3)] to float [B, 3, size, size] in 0..1, in channels_last memory format."""
+    """uint8 [B, H, W(, 3)] to float [B, 3, size, size] in 0..1, in channels_last memory format.
+
+    crop: the middle share of height and width that is kept first; channels: RGB, or BGR to turn their order round.
+    """
 
     order = 10
+    crop, channels = 1.0, "RGB"  # of exported Learners that are older than these two
 
-    def __init__(self, size: int | tuple[int, int] | None = None) -> None:
+    def __init__(self, size: int | tuple[int, int] | None = None, crop: float = 1.0, channels: str = "RGB") -> None:
         self.size = (size, size) if isinstance(size, int) else size
+        self.crop, self.channels = crop, channels
 
     def encodes(self, x: TensorImage) -> TensorImage:
         """Grey images get three equal channels."""
         x = x.as_subclass(Tensor)
         x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
+        x = x if self.crop == 1 else _middle(x, self.crop)
         x = x.float().div_(255)
         if self.size is not None and tuple(x.shape[-2:]) != self.size:
             smaller = min(self.size) < min(x.shape[-2:])
             x = F.interpolate(x, self.size, mode="bilinear", antialias=smaller)
+        x = x.flip(1) if self.channels == "BGR" else x
         return TensorImage(x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
 
     def decodes(self, x: TensorImage) -> TensorImage:
-        """Back into 0..1 after rounding, ready to show."""
-        return x.clamp(0, 1)
+        """Back into RGB and into 0..1 after rounding, ready to show."""
+        return (x.flip(-3) if self.channels == "BGR" else x).clamp(0, 1)
+
+
+def _middle(x: Tensor, share: float) -> Tensor:
+    """The middle of images [B, K, H, W], at least a pixel."""
+    height, width = (max(1, round(side * share)) for side in x.shape[-2:])
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
 
 
 def shift_and_flip(x: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
@@ -277,12 +292,14 @@ def face_loaders(
     num_workers: int = 0,
     stats: tuple[Sequence[float], Sequence[float]] | None = None,
     oversample: bool = False,
+    convention: InputConvention | None = None,
 ) -> DataLoaders:
     """Fastai DataLoaders (train, valid and, if there is one, test) over the faces.
 
     size: pixels to resize to, on the device. stats: (mean, std) of three channels to normalise with,
     by default those of the training images. oversample: draw every class equally often in training (see
-    `balanced_order`); validation and test stay as they are. `dls.train_ds.labels` are the given label codes,
+    `balanced_order`); validation and test stay as they are. convention: how a pretrained network wants its inputs
+    (see `load_backbone`); `size` and `stats` go before what it says. `dls.train_ds.labels` are the given label codes,
     `dls.train.batch_index` the positions in the batch just yielded; labels are read from `label`.
     """
     if batch_size < 1:
@@ -295,8 +312,14 @@ def face_loaders(
             raise DataError(f"There are no {split} faces in {faces.account.source}: mark some as {split}.")
     codes = torch.from_numpy(faces.label_codes())
     device = torch.device(device) if device is not None else default_device()
-    mean, std = stats or image_stats(faces.images, rows["train"])
-    tfms = [ToRGBFloat(size), Normalize.from_stats(mean, std, cuda=False)]
+    if convention is None:
+        mean, std = stats or image_stats(faces.images, rows["train"])
+        convention = InputConvention(None, tuple(mean), tuple(std))
+    mean, std = stats or (list(convention.mean), list(convention.std))
+    tfms = [
+        ToRGBFloat(size or convention.size, convention.crop, convention.channels),
+        Normalize.from_stats(mean, std, cuda=False),
+    ]
     if augment:
         tfms.insert(0, BatchAugment(pad=max(1, round(min(faces.images.shape[1:3]) / 12))))
     loaders = []

@@ -26,7 +26,15 @@ from scn_fastai.errors import DataError, RunError
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import MeanClassAccuracy, repair_measures
-from scn_fastai.training.network import CPUAutocast, best_device, build_network, cpu_has_bfloat16, keep_freed_memory
+from scn_fastai.training.network import (
+    CPUAutocast,
+    best_device,
+    build_network,
+    cpu_has_bfloat16,
+    fixed_size,
+    keep_freed_memory,
+)
+from scn_fastai.training.pretrained import Loaded, load_backbone
 from scn_fastai.training.processes import distributed, rank, share_of_batch
 from scn_fastai.training.run import Run
 from scn_fastai.training.truth import TruthColumns
@@ -47,33 +55,44 @@ class TrainSettings:
     half: bool | None = None  # mixed precision; None: where the hardware has it
     compile: bool = False
     oversample: bool = False  # draw every class equally often
+    pretrained: str | None = None  # a checkpoint for the backbone, see `load_backbone`
+    pretrained_kind: str | None = None  # how its inputs were made; None: recognised
 
 
 def face_learner(
-    faces: FaceSet, recipe: str = "default", train: TrainSettings | None = None, folder: str | Path | None = None
+    faces: FaceSet,
+    recipe: str = "default",
+    train: TrainSettings | None = None,
+    folder: str | Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Learner:
     """A Learner for small faces with the recipe's SCNCallback, fast on CPU and GPU.
 
     SGD with momentum in one fused step, channels-last, mixed precision where the hardware has it, batches cut
-    and augmented on the device. ``learn.fit_one_cycle(train.epochs, train.lr)`` trains it.
+    and augmented on the device. ``learn.fit_one_cycle(train.epochs, train.lr)`` trains it. With a pretrained backbone
+    the loaders prepare images as its checkpoint wants them (``train.size`` goes before its size).
 
     Args:
         faces: with the splits train and valid; given labels in ``label``.
         recipe: a name, as `recipe()` understands it.
         train: how to train.
         folder: where the Run is saved after each epoch; None saves nothing.
+        tell: given what became of a pretrained backbone's tensors, in a few lines.
     """
     train = train or TrainSettings()
     device = best_device() if train.device == "auto" else torch.device(train.device)
     if device.type == "cpu":
         keep_freed_memory()
     set_seed(train.seed, reproducible=False)
-    batch_size = share_of_batch(train.batch_size)
-    dls = face_loaders(faces, batch_size, train.size, device=device, oversample=train.oversample)
     chosen = recipe_by_name(recipe)
     arch = train.arch if chosen.method is None else chosen.method.arch(train.arch)
-    scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder))
-    model = build_network(arch, dls.c).to(device)
+    model = build_network(arch, len(faces.classes))
+    loaded = load_backbone(model, train.pretrained, train.pretrained_kind, tell) if train.pretrained else None
+    how = loaded.convention if loaded else None
+    size, batch_size = train.size or (how and how.size) or fixed_size(arch), share_of_batch(train.batch_size)
+    dls = face_loaders(faces, batch_size, size, device=device, oversample=train.oversample, convention=how)
+    scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder, loaded))
+    model = model.to(device)
     # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
     opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
     learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd,
@@ -118,13 +137,19 @@ def _add_speed(learn: Learner, train: TrainSettings, device: torch.device) -> No
         learn.model.compile()
 
 
-def _new_run(faces: FaceSet, recipe: str, train: TrainSettings, arch: str, dls, folder) -> Run | None:
+def _new_run(
+    faces: FaceSet, recipe: str, train: TrainSettings, arch: str, dls, folder, loaded: Loaded | None
+) -> Run | None:
     if folder is None:
         return None
-    normalise = dls.train.after_batch.fs[-1]
-    stats = {"mean": normalise.mean.flatten().tolist(), "std": normalise.std.flatten().tolist()}
-    shape = {"shape": list(faces.images.shape[1:]), "size": train.size}
-    settings = {"recipe": recipe, "arch": arch, "train": asdict(train), "input": stats | shape}
+    to_float, normalise = dls.train.after_batch.fs[-2:]
+    how = {"mean": normalise.mean.flatten().tolist(), "std": normalise.std.flatten().tolist()}
+    how |= {"shape": list(faces.images.shape[1:]), "size": None if to_float.size is None else to_float.size[0]}
+    if loaded is not None:
+        how |= {"crop": to_float.crop, "channels": to_float.channels}
+    settings = {"recipe": recipe, "arch": arch, "train": asdict(train), "input": how}
+    if loaded is not None:
+        settings["pretrained"] = loaded.as_dict()
     return Run(folder, faces.samples, faces.classes, settings)
 
 
@@ -145,11 +170,13 @@ def train_faces(
     callbacks=(),
     bar: bool = True,
     about: dict | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict:
     """Train one recipe on faces and return its summary (see `summary_of`); the Run lies in ``folder``.
 
-    ``about`` is added to the Run's settings: where the faces come from, say. In the processes that `torchrun`
-    started, each trains on its share of every batch, and the first one writes the run.
+    ``about`` is added to the Run's settings: where the faces come from, say. ``tell`` is given the report of a
+    pretrained backbone. In the processes that `torchrun` started, each trains on its share of every batch, and the
+    first one writes the run.
 
     Raises:
         DataError: a class has no training face, or there are fewer of them than one batch holds.
@@ -158,7 +185,7 @@ def train_faces(
     train = train or TrainSettings()
     _check_faces(faces, train)
     run = _run_to_resume(folder, recipe) if resume else None
-    learn = face_learner(faces, recipe, train, folder)
+    learn = face_learner(faces, recipe, train, folder, tell)
     if folder is not None:
         learn.scn.saved.settings |= about or {}
     start = run.resume(learn) if run is not None else 0

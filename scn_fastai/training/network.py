@@ -6,19 +6,24 @@ import platform
 import torch
 from fastai.learner import Callback
 from torch import Tensor, nn
-from torchvision.models import get_model, list_models
+from torchvision import models
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.head import attach_head
+from scn_fastai.training.ir50 import IR50
 from scn_fastai.training.regions import RegionAttention, gate_patches
+
+# Networks that take one size only; the others take any that is not too small.
+FIXED_SIZES = {"ir50": 112, "ir50:224": 224, "maxvit_t": 224}
 
 
 def build_network(arch: str, n_classes: int) -> nn.Module:
     """A network from scratch by name, in channels-last memory format.
 
     ``'small'`` is a convolutional network of 0.3 million parameters for small faces; any classifier of
-    torchvision goes by its name there (``'resnet18'``), one of timm as ``'timm:NAME'``; ``'ran:NAME'`` puts
-    `RegionAttention` around one of them, ``'gacnn:NAME'`` puts `GatedPatches` in.
+    torchvision goes by its name there (``'resnet18'``), one of timm as ``'timm:NAME'``; ``'ir50'`` is the face
+    recognition network of face.evoLVe for 112 px, ``'ir50:224'`` for 224 px. ``'ran:NAME'`` puts `RegionAttention`
+    around one of them, ``'gacnn:NAME'`` puts `GatedPatches` in.
 
     Raises:
         SettingsError: there is no such architecture.
@@ -29,15 +34,32 @@ def build_network(arch: str, n_classes: int) -> nn.Module:
         model = RegionAttention(build_network(arch.removeprefix("ran:"), n_classes), n_classes)
     elif arch.startswith("gacnn:"):
         model = gate_patches(build_network(arch.removeprefix("gacnn:"), n_classes), n_classes)
+    elif arch in ("ir50", "ir50:224"):
+        model = IR50(n_classes, FIXED_SIZES[arch])
     elif arch.startswith("timm:"):
         model = _timm(arch.removeprefix("timm:"), n_classes)
-    elif arch in list_models():
-        model = get_model(arch, weights=None, num_classes=n_classes)
+    elif arch in models.list_models(module=models):
+        model = models.get_model(arch, weights=None, num_classes=n_classes, **_plain_options(arch))
     else:
         raise SettingsError(
-            f"There is no architecture {arch!r}: use 'small', a torchvision name such as 'resnet18', or 'timm:NAME'."
+            f"There is no architecture {arch!r}: use 'small', 'ir50', the name of a torchvision classifier such as "
+            "'resnet18', or 'timm:NAME'."
         )
     return model.to(memory_format=torch.channels_last)
+
+
+def _plain_options(arch: str) -> dict:
+    """What makes a torchvision network an ordinary one: these two have further classifiers in the middle."""
+    return {"aux_logits": False, "init_weights": True} if arch in ("googlenet", "inception_v3") else {}
+
+
+def fixed_size(arch: str) -> int | None:
+    """Width of the faces that a network is made for, in pixels; None: it takes faces as they are.
+
+    >>> fixed_size("ir50"), fixed_size("vit_b_16"), fixed_size("resnet18")
+    (112, 224, None)
+    """
+    return 224 if arch.startswith("vit_") else FIXED_SIZES.get(arch)
 
 
 def small_network(n_classes: int, width: int = 32) -> nn.Sequential:

@@ -105,6 +105,7 @@ def _decoded(data: str | np.ndarray, how: dict) -> Tensor:
 
 def prepare(images: Tensor, how: dict) -> Tensor:
     """uint8 images ``[B, H, W(, 3)]`` as the run's network saw them in validation, float ``[B, 3, S, S]``."""
-    x = ToRGBFloat(how["size"])(TensorImage(images)).as_subclass(Tensor)
+    to_float = ToRGBFloat(how["size"], how.get("crop", 1.0), how.get("channels", "RGB"))
+    x = to_float(TensorImage(images)).as_subclass(Tensor)
     mean, std = (torch.tensor(how[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     return (x - mean) / std

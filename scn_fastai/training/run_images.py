@@ -45,7 +45,7 @@ def run_images(run: Run, images: Images | None = None) -> np.ndarray | list[np.n
 def _named_by(run: Run) -> FaceSet:
     """The data set that the settings name; labels and limits do not matter, for faces are found by their names."""
     known = run.settings.get("data")
-    if not known:
+    if not known or "task" in known:  # a pretraining makes its classes itself
         raise RunError(
             f"{run.folder.name} does not say where its faces are: pass them, as an array or a FaceSet "
             "(for example `read_folder(path)`)."

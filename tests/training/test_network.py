@@ -6,19 +6,21 @@ from torch import nn
 from torchvision.models import resnet18, squeezenet1_0
 
 from scn_fastai.errors import SettingsError
+from scn_fastai.training.features import features_of
 from scn_fastai.training.head import ImportanceHead, attach_head, detach_head, find_head
 from scn_fastai.training.network import (
     CPUAutocast,
     best_device,
     build_network,
     cpu_has_bfloat16,
+    fixed_size,
     keep_freed_memory,
     network_of,
     small_network,
 )
 
 
-@pytest.mark.parametrize("arch", ["small", "resnet18", "timm:resnet10t"])
+@pytest.mark.parametrize("arch", ["small", "resnet18", "regnet_x_400mf", "timm:resnet10t"])
 def test_a_network_by_name(arch, tiny):
     if arch.startswith("timm:"):
         pytest.importorskip("timm")
@@ -32,11 +34,50 @@ def test_a_network_by_name(arch, tiny):
     assert torch.equal(model(x), logits) and head.weight.shape[0] == 5
 
 
+# One of every family of torchvision; shapes alone, on the meta device, so that the large ones cost nothing.
+FAMILIES = (
+    "alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 maxvit_t mnasnet0_5 mobilenet_v2 "
+    "mobilenet_v3_small resnet50 resnext50_32x4d shufflenet_v2_x0_5 swin_t swin_v2_t vgg11_bn vit_b_16"
+).split()
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_every_family_of_torchvision_takes_a_head(arch):
+    with torch.device("meta"):
+        model, head = attach_head(build_network(arch, 5))
+        size = fixed_size(arch) or 96
+        assert model.eval()(torch.zeros(2, 3, size, size)).shape == (2, 5)
+    assert head.attention_weight.shape == head.weight.shape[1:]
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "timm:resnet10t"])
+def test_the_head_is_given_the_last_pooling_layer(arch, tiny):
+    """Fig. 2 of the paper: x_i is the mean of the last feature map over its cells."""
+    if arch.startswith("timm:"):
+        pytest.importorskip("timm")
+    model, head = attach_head(build_network(arch, 5).eval())
+    maps = []
+    model.layer4.register_forward_hook(lambda *given: maps.append(given[-1]))
+    features = features_of(model, [torch.rand(2, 3, 96, 96)])
+    assert maps[0].shape == (2, 512, 3, 3)
+    torch.testing.assert_close(features, maps[0].sum((2, 3)) / 9)
+
+
+@pytest.mark.parametrize("arch", ["small", "mobilenet_v2"])
+def test_dropout_is_off_in_eval(arch, tiny):
+    model, _ = attach_head(build_network(arch, 5))
+    x = torch.rand(4, 3, 32, 32)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
 def test_the_small_network_is_small():
     assert sum(p.numel() for p in small_network(8).parameters()) < 400_000
 
 
-@pytest.mark.parametrize(("arch", "match"), [("resnet19", "no architecture 'resnet19': use 'small'"),
+@pytest.mark.parametrize(("arch", "match"), [("fcn_resnet50", "no architecture 'fcn_resnet50': use 'small'"),
+                                             ("resnet19", "no architecture 'resnet19': use 'small'"),
                                              ("timm:resnet19", "timm has no model 'resnet19'")])  # fmt: skip
 def test_an_unknown_name_is_refused(arch, match):
     if arch.startswith("timm:"):
