@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench clean
+.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench mtcnn clean
 
 help:  ## show these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,9 @@ slides: $(STAMP)  ## the notebooks as slides, in build/slides
 
 bench: $(STAMP)  ## the measurements of benchmarks/, one after the other
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+mtcnn: $(STAMP)  ## fetch the published weights of MTCNN (2 MB) for `scn align`
+	@$(BIN)/python -m scn_fastai.align.weights
 
 clean:  ## remove .venv and what tools left behind (never runs or data)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

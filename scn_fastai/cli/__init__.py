@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import commands, faces
+from scn_fastai.cli import align, commands, faces
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, or of a comparison")
     _faces(verbs)
+    align.add_options(
+        _verb(verbs, "align", align.align, "find the faces of photographs and bring them upright to one size")
+    )
     return top
 
 
