@@ -24,6 +24,7 @@ FLOORS = {
     "faces": 2,
     "align": 2,
     "training": 2,
+    "web": 3,
     "methods": 3,
     "detect": 3,
     "explain": 3,

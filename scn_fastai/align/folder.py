@@ -8,7 +8,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,20 +73,21 @@ def align_folder(
     if form not in FORMATS:
         raise SettingsError(f"Aligned faces cannot be written as {form!r}: use {' or '.join(FORMATS)}.")
     folder, out = _input_folder(folder), Path(out).expanduser()
-    _check_apart(folder, out)
+    check_apart(folder, out)
     names = _pictures(folder)
     files = output_names(names, form)
     try:
-        _settings(out, aligner, form)
+        own = {"size": aligner.size, "margin": aligner.margin, "rule": aligner.rule, "threshold": aligner.threshold}
+        same_settings(out / SETTINGS, own | {"format": form})
         rows = _done(out, files)
         left = [name for name in names if name not in rows]
         summary = AlignSummary(str(out / REPORT), done_before=len(names) - len(left))
         for row in rows.values():
             _count(summary, row)
-        with _report(out, rows) as report:
+        with GrowingTable(out / REPORT, COLUMNS, rows.values()) as report:
             for batch, pictures in _read(folder, left):
                 new = _align(batch, pictures, files, out, aligner, form)
-                report.writerows(new)
+                report.add(new)
                 for row in new:
                     _count(summary, row)
                 if progress is not None:
@@ -143,7 +144,8 @@ def _input_folder(folder: str | Path) -> Path:
     return folder
 
 
-def _check_apart(folder: Path, out: Path) -> None:
+def check_apart(folder: Path, out: Path) -> None:
+    """Refuse an output folder that lies inside of the input."""
     inside, outside = folder.resolve(), out.resolve()
     if outside == inside or inside in outside.parents:
         raise DataError(
@@ -172,11 +174,9 @@ def _pictures(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _settings(out: Path, aligner: FaceAligner, form: str) -> None:
-    """Write the settings beside the faces, or see that they are those of before."""
-    own = {"size": aligner.size, "margin": aligner.margin, "rule": aligner.rule, "threshold": aligner.threshold}
-    own["format"] = form
-    file = out / SETTINGS
+def same_settings(file: Path, own: dict, what: str = "faces") -> None:
+    """Write the settings into a new folder, or see that they are those with which its faces were made."""
+    out = file.parent
     if file.is_file():
         try:
             before = dict(json.loads(file.read_text(encoding="utf-8")))
@@ -185,44 +185,49 @@ def _settings(out: Path, aligner: FaceAligner, form: str) -> None:
         for name, value in own.items():
             if before.get(name) != value:
                 raise DataError(
-                    f"{out} holds faces of {name} {before.get(name)}, not {value}: choose another folder for these."
+                    f"{out} holds {what} of {name} {before.get(name)}, not {value}: choose another folder for these."
                 )
         return
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} holds something else than aligned faces: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    _whole(file, (json.dumps(own) + "\n").encode())
+    write_whole(file, (json.dumps(own) + "\n").encode())
 
 
 def _done(out: Path, files: dict[str, str]) -> dict[str, list[str]]:
     """Rows of an earlier report that hold: their picture is still asked for and its face is there."""
-    file = out / REPORT
-    if not file.is_file():
-        return {}
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.reader(stream) if len(row) == len(COLUMNS)][1:]
+    rows = rows_of(out / REPORT, COLUMNS)
     # What could not be read is tried again: it may have been mended.
     return {row[0]: row for row in rows if row[1] and row[1] == files.get(row[0]) and (out / row[1]).is_file()}
 
 
-class _report:
-    """The report, open for more rows; it begins with the rows that hold, so half a row of a killed run goes."""
+class GrowingTable:
+    """A CSV file that rows are added to; it begins with the rows that hold, so half a row of a killed run goes."""
 
-    def __init__(self, out: Path, rows: dict[str, list[str]]):
+    def __init__(self, file: Path, columns: Sequence[str], rows: Iterable[list[str]]):
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows.values()])
-        _whole(out / REPORT, text.getvalue().encode())
-        self.stream = (out / REPORT).open("a", newline="", encoding="utf-8")
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_whole(file, text.getvalue().encode())
+        self.stream = file.open("a", newline="", encoding="utf-8")
 
-    def __enter__(self) -> _report:
+    def __enter__(self) -> GrowingTable:
         return self
 
     def __exit__(self, *_) -> None:
         self.stream.close()
 
-    def writerows(self, rows: list[list[str]]) -> None:
+    def add(self, rows: Iterable[list[str]]) -> None:
+        """Write rows, at once."""
         csv.writer(self.stream, lineterminator="\n").writerows(rows)
         self.stream.flush()
+
+
+def rows_of(file: Path, columns: Sequence[str]) -> list[list[str]]:
+    """The whole rows of a CSV file that an earlier call left, without its head; none where there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [row for row in csv.reader(stream) if len(row) == len(columns)][1:]
 
 
 # ---- one batch after the other ----
@@ -255,11 +260,16 @@ def _align(
     for row, image, record in zip(read, aligned.images, aligned.records, strict=True):
         file = out / files[names[row]]
         file.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, {"jpg": "JPEG"}.get(form, "PNG"), **FORMATS[form])
-        _whole(file, buffer.getvalue())
+        write_whole(file, encoded(image, form))
         rows[row] = [names[row], files[names[row]], *report_cells(record), ""]
     return rows
+
+
+def encoded(image: np.ndarray, form: str) -> bytes:
+    """An image as the bytes of a file, png or jpg."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, {"jpg": "JPEG"}.get(form, "PNG"), **FORMATS[form])
+    return buffer.getvalue()
 
 
 def report_cells(record: FaceRecord) -> list[str]:
@@ -277,7 +287,7 @@ def _count(summary: AlignSummary, row: list[str]) -> None:
     setattr(summary, what, getattr(summary, what) + 1)
 
 
-def _whole(file: Path, data: bytes) -> None:
+def write_whole(file: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
     half = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import align, commands, faces
+from scn_fastai.cli import align, commands, faces, web
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     align.add_options(
         _verb(verbs, "align", align.align, "find the faces of photographs and bring them upright to one size")
     )
+    web.add_options(_verb(verbs, "web", web.web, "labelled faces from videos that were searched with emotion words"))
     return top
 
 

@@ -29,7 +29,7 @@ def align(options: Namespace) -> int:
     device = detector_device(options.device)
     aligner = FaceAligner(options.size, options.margin, options.rule, options.threshold, device=device)
     with tqdm(unit="picture", file=sys.stderr, mininterval=1) as bar:
-        summary = align_folder(options.folder, options.out, aligner, options.form, lambda n, of: _move(bar, n, of))
+        summary = align_folder(options.folder, options.out, aligner, options.form, lambda n, of: move(bar, n, of))
     print(json.dumps(asdict(summary)) if options.json else summary)
     return 0
 
@@ -49,6 +49,7 @@ def detector_device(name: str) -> str:
     return name
 
 
-def _move(bar: tqdm, done: int, of: int) -> None:
+def move(bar: tqdm, done: int, of: int) -> None:
+    """Bring a bar to where the work is."""
     bar.total = of
     bar.update(done - bar.n)

@@ -8,10 +8,11 @@ from scn_fastai.data.noise import DOUBT_COLUMNS, face_doubt, flip_labels
 from scn_fastai.data.readers.ferplus import read_ferplus
 from scn_fastai.data.readers.folder import read_csv, read_folder
 from scn_fastai.data.readers.rendered import rendered_faces
+from scn_fastai.data.readers.web import WEB_NOISE, with_web_labels
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError
 
-NAMES = ("rendered", "ferplus", "fer2013", "folder", "csv")
+NAMES = ("rendered", "ferplus", "fer2013", "folder", "csv", "web")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Source:
     the labels that FER2013 came with: noise that people made. ``limit`` picks that many training faces, class by
     class, the same ones for every seed; ``noise`` flips that share of their labels, with other flips for every seed.
     ``noise_kind`` is symmetric, confusion, or human: along the confusions that people make, uncertain faces first.
+    ``web`` are the rendered faces as a stand-in for WebEmotion: human noise, half of the labels unless ``noise`` says.
     Faces whose table does not say which of them are uncertain get confusion for human, and their account says so.
     """
 
@@ -46,7 +48,9 @@ class Source:
         faces = self._read()
         if self.limit is not None:
             faces = faces.limit(self.limit, seed=0)
-        if self.noise:
+        if self.name == "web":
+            faces = with_web_labels(faces, self.noise or WEB_NOISE, seed)
+        elif self.noise:
             faces = faces.with_labels(self._flipped(faces, seed))
         return faces
 
@@ -67,7 +71,7 @@ class Source:
     def _read(self) -> FaceSet:
         if self.name not in NAMES:
             raise DataError(f"There is no data set {self.name!r}; there are: {', '.join(NAMES)}.")
-        if self.name == "rendered":
+        if self.name in ("rendered", "web"):
             return rendered_faces(self.path, ("train", "valid"), self.size)
         if self.path is None:
             raise DataError(f"Where is {self.name}? Name its folder or file with --path.")
