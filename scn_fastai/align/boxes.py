@@ -72,7 +72,10 @@ def keep_unnested(boxes: Tensor, scores: Tensor, image: Tensor, most: float) -> 
     >>> keep_unnested(boxes, torch.tensor([0.9, 0.8, 0.95]), torch.zeros(3), 0.7)
     tensor([2, 0])
     """
-    order = scores.argsort(descending=True, stable=True)
+    # Candidates that reach beyond the picture on all sides are cut out alike and tie. The smallest lies nearest to what
+    # the network saw. (facenet-pytorch leaves it to an unstable sort: there, and only there, its boxes can be others.)
+    order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(stable=True)
+    order = order[scores[order].argsort(descending=True, stable=True)]
     b, image = boxes[order], image[order]
     area = (b[:, 2:] - b[:, :2] + 1).prod(1)
     corner = torch.minimum(b[:, None, 2:], b[None, :, 2:]) - torch.maximum(b[:, None, :2], b[None, :, :2]) + 1

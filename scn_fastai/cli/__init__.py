@@ -1,4 +1,4 @@
-"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``."""
+"""The command line: ``scn demo``, ``train``, ``compare``, ``recipes``, ``predict``, ``report``, ``align``, ``web``."""
 
 import argparse
 import sys
@@ -17,9 +17,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "scn: interrupted; every finished epoch is saved, the same command with --resume goes on", file=sys.stderr
-        )
+        kept = "every finished epoch is saved, the same command with --resume goes on"
+        print(f"scn: interrupted; {getattr(arguments, 'when_interrupted', kept)}", file=sys.stderr)
         return 130
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 def add_options(verb: argparse.ArgumentParser) -> None:
     """The options of ``scn align``."""
+    verb.set_defaults(when_interrupted="finished pictures are kept, the same command goes on")
     verb.add_argument("--in", dest="folder", required=True, metavar="DIR", help="folder of photographs")
     verb.add_argument("--out", required=True, metavar="DIR", help="folder for the faces; goes on if interrupted")
     verb.add_argument("--size", type=int, default=224, help="pixels of an aligned face (default: 224)")

@@ -14,6 +14,7 @@ from scn_fastai.errors import SettingsError
 
 def add_options(verb: argparse.ArgumentParser) -> None:
     """The options of ``scn web``."""
+    verb.set_defaults(when_interrupted="finished videos are kept, the same command goes on")
     verb.add_argument("--in", dest="folder", metavar="DIR", help="folder of videos and images, named by search words")
     verb.add_argument("--out", metavar="DIR", help="folder for faces.csv and the faces; goes on if interrupted")
     verb.add_argument("--queries", choices=("all", "pairs"), help="print what to search for instead, and end")

@@ -63,6 +63,11 @@ def test_what_lies_in_a_surer_box_goes(tiny, most):
     assert 3 <= len(kept) < 40
 
 
+def test_of_equal_scores_the_smaller_box_stays():
+    boxes = torch.tensor([[0.0, 0, 99, 99], [1, 1, 98, 98], [0, 0, 90, 90]])
+    assert B.keep_unnested(boxes, torch.tensor([0.9, 0.9, 0.8]), torch.zeros(3), 0.7).tolist() == [1]
+
+
 def test_pictures_do_not_hide_each_others_boxes():
     boxes, scores = torch.tensor([[0.0, 0, 9, 9]] * 4), torch.tensor([0.9, 0.8, 0.7, 0.6])
     image = torch.tensor([0, 0, 1, 1])

@@ -155,6 +155,15 @@ def test_the_command_names_the_step_when_the_weights_are_missing(photos, tmp_pat
     assert "Device 'abacus' cannot be used here" in capsys.readouterr().err
 
 
+def test_an_interrupt_says_how_to_go_on(photos, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scn_fastai.align.aligner.FaceAligner", stop)
+    assert main(["align", "--in", str(photos), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 130
+    assert "finished pictures are kept, the same command goes on" in capsys.readouterr().err
+
+
 def test_the_command_aligns_a_folder(finder, tmp_path, capsys):
     from made_pictures import made_picture
 
