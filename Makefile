@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench weights clean
+.PHONY: help setup demo test lab app lint format pytest nbs smoke flake test-browser store-nbs links exercises slides bench weights mtcnn clean
 
 help:  ## show these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ bench: $(STAMP)  ## the measurements of benchmarks/, one after the other
 
 weights: $(STAMP)  ## fetch real ImageNet weights (MobileNetV2, 13 MB) for `scn train --pretrained`
 	@$(BIN)/python -m scn_fastai.training.weights
+
+mtcnn: $(STAMP)  ## fetch the published weights of MTCNN (2 MB) for `scn align`
+	@$(BIN)/python -m scn_fastai.align.weights
 
 clean:  ## remove .venv and what tools left behind (never runs or data)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

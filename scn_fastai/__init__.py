@@ -13,6 +13,7 @@ filterwarnings("ignore", message=r".*torch\.jit\.script.*", module=r"fastai\..*|
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "scn_fastai.align.aligner": ("FaceAligner",),
     "scn_fastai.core": (
         "attention_weights",
         "low_importance",
@@ -32,6 +33,7 @@ _ROOMS = {
     "scn_fastai.data.readers.folder": ("read_csv", "read_folder"),
     "scn_fastai.data.readers.rafdb": ("read_rafdb",),
     "scn_fastai.data.readers.rendered": ("extract_faces", "rendered_faces"),
+    "scn_fastai.data.readers.web": ("web_faces",),
     "scn_fastai.data.samples": ("FaceSet",),
     "scn_fastai.detect.detectors": ("detector_table",),
     "scn_fastai.explain.saliency": ("saliency",),

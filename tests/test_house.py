@@ -22,7 +22,9 @@ FLOORS = {
     "core": 1,
     "data": 2,
     "faces": 2,
+    "align": 2,
     "training": 2,
+    "web": 3,
     "methods": 3,
     "detect": 3,
     "explain": 3,
@@ -33,7 +35,7 @@ FLOORS = {
     "teaching": 6,
     "__main__": 7,
 }
-NEIGHBOURS = {("training", "data")}  # on one floor: the first may import the second
+NEIGHBOURS = {("training", "data"), ("align", "data")}  # on one floor: the first may import the second
 CORE_MAY_IMPORT = {"torch", "numpy"} | set(sys.stdlib_module_names)
 ONLY_IN = {"captum": {"explain"}, "ipywidgets": {"widgets"}, "anywidget": {"widgets"}}
 FORBIDDEN = {

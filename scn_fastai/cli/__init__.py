@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scn_fastai.cli import check, commands, detect, experiment, faces, pretrain
+from scn_fastai.cli import align, check, commands, detect, experiment, faces, pretrain, web
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
@@ -17,9 +17,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "scn: interrupted; every finished epoch is saved, the same command with --resume goes on", file=sys.stderr
-        )
+        kept = "every finished epoch is saved, the same command with --resume goes on"
+        print(f"scn: interrupted; {getattr(arguments, 'when_interrupted', kept)}", file=sys.stderr)
         return 130
 
 
@@ -46,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     pretrain.options_of_pretrain(_verb(verbs, "pretrain", pretrain.pretrain, about))
     about = "the paper's Table 3 on rendered stand-ins: pretraining and fine-tuning, with and without SCN"
     pretrain.options_of_table3(_verb(verbs, "table3", pretrain.table3, about))
+    about = "find the faces of photographs and bring them upright to one size"
+    align.add_options(_verb(verbs, "align", align.align, about))
+    web.add_options(_verb(verbs, "web", web.web, "labelled faces from videos that were searched with emotion words"))
     return top
 
 

@@ -12,10 +12,11 @@ from scn_fastai.data.readers.ferplus import read_ferplus
 from scn_fastai.data.readers.folder import read_csv, read_folder
 from scn_fastai.data.readers.rafdb import read_rafdb
 from scn_fastai.data.readers.rendered import rendered_faces
+from scn_fastai.data.readers.web import WEB_NOISE, with_web_labels
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError
 
-NAMES = ("rendered", "ferplus", "fer2013", "folder", "csv", "rafdb", "rafdb-compound", "affectnet", "affectnet7")
+NAMES = ("rendered", "ferplus", "fer2013", "folder", "csv", "rafdb", "rafdb-compound", "affectnet", "affectnet7", "web")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Source:
     faces, class by class, the same ones for every seed; ``noise`` flips that share of their labels, with other flips
     for every seed.
     ``noise_kind`` is symmetric, confusion, or human: along the confusions that people make, uncertain faces first.
+    ``web`` are the rendered faces as a stand-in for WebEmotion: human noise, half of the labels unless ``noise`` says.
     Faces whose table does not say which of them are uncertain get confusion for human, and their account says so.
     ``affectnet7`` is AffectNet without contempt. Two names with a plus, ``rafdb+affectnet``, are joined (see `join`);
     ``path`` then holds both paths, parted as in $PATH (``:``, or ``;`` on Windows). ``noise_file`` holds the labels
@@ -55,7 +57,9 @@ class Source:
         faces = self._read()
         if self.limit is not None:
             faces = faces.limit(self.limit, seed=0)
-        if self.noise:
+        if self.name == "web":
+            faces = with_web_labels(faces, self.noise or WEB_NOISE, seed)
+        elif self.noise:
             faces = faces.with_labels(self._flipped(faces, seed))
         return faces
 
@@ -82,7 +86,7 @@ class Source:
             )
         if self.noise_file is not None and self.name != "rafdb":
             raise DataError(f"A noise file belongs to rafdb, not to {self.name}: leave it out.")
-        if self.name == "rendered":
+        if self.name in ("rendered", "web"):
             return rendered_faces(self.path, ("train", "valid"), self.size)
         if self.path is None:
             raise DataError(f"Where is {self.name}? Name its folder or file with --path.")
