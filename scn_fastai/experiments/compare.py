@@ -5,7 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -125,22 +125,20 @@ def finished(cell: Cell) -> dict | None:
     if not settings_file.exists():
         return None
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
-    # A run of an earlier version lacks the settings that came later: it ran with their defaults.
-    found = {
-        "data": _completed(Source, settings.get("data")),
-        "train": _completed(TrainSettings, settings.get("train")),
-    }
     for name, value in cell.about().items():
-        if found.get(name, settings.get(name)) != value:
+        if _completed(settings.get(name), value, cell) != value:
             raise RunError(
                 f"{cell.folder} holds a run with other settings ({name}): choose another --out, or remove that folder."
             )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
 
 
-def _completed(kind: type, values: dict | None) -> dict | None:
-    """Stored settings with the defaults of those that they do not name."""
-    return None if values is None else asdict(kind()) | values
+def _completed(stored, value, cell: Cell):
+    """Stored settings; a run of an earlier version lacks those that came later: it ran with their defaults."""
+    if not isinstance(stored, dict):
+        return stored
+    defaults = {f.name: f.default for kind in (cell.train, cell.source) for f in fields(kind)}
+    return {name: defaults[name] for name in value if name in defaults} | stored
 
 
 def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:

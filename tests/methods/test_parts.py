@@ -43,7 +43,7 @@ def test_the_run_predicts_as_the_learner_did(name, tmp_path):
     learn = face_learner(faces, name, TRAIN, tmp_path / "run")
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(4, 0.05)
-        loss, accuracy = learn.validate()
+        loss, accuracy, _ = learn.validate()
         logits, labels = learn.get_preds(act=nn.Identity())
     assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-4)
     assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
