@@ -201,12 +201,14 @@ def _axes(life: SampleLife, left: float) -> dict:
     across = {"title": {"text": "epoch (from 0)"}, "range": [-0.5, max(len(life.alpha) - 1, 1) + 0.5],
               "domain": [left + 0.03 + 0.009 * longest, 0.74 if votes else 1], "zeroline": False, "tickformat": "d",
               "anchor": "y2"}  # fmt: skip
+    # Also an axis that is not visible has a white ground, which would lie over the end of the lines.
+    where = [0.88, 1] if votes else [0.999, 1]
     return {
         "xaxis": across,
         "yaxis": {"range": [0, 1.02], "domain": [0.16 + 0.075 * len(rows), 1]},
         "yaxis2": {"domain": [0, 0.09 + 0.075 * len(rows)], "type": "category", "categoryarray": rows,
                    "categoryorder": "array", "range": [-0.5, len(rows) - 0.5]},
-        "xaxis3": {"title": {"text": life.votes_are}, "domain": [0.88, 1], "visible": votes, "anchor": "y3",
+        "xaxis3": {"title": {"text": life.votes_are}, "domain": where, "visible": votes, "anchor": "y3",
                    "rangemode": "tozero"},
         "yaxis3": {"anchor": "x3", "visible": votes},
     }  # fmt: skip

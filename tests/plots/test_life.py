@@ -85,6 +85,13 @@ def test_votes_or_soft_labels(run):
     ]
 
 
+def test_nothing_lies_over_the_end_of_the_lines(run):
+    """Without votes the axes of the votes are not visible, but the ground between them is: it must lie elsewhere."""
+    layout = life_figure(sample_life(run, 0)).layout
+    start, end = layout.xaxis3.domain
+    assert not layout.xaxis3.visible and layout.xaxis.domain[1] == 1 and end - start < 0.002
+
+
 def test_the_title_says_who_it_is(new_run):
     run = new_run(truth=False)
     sample = changed_sample(run)
