@@ -83,10 +83,16 @@ def test_shapes_that_do_not_fit_are_refused(probs, target):
 def test_a_budget_keeps_the_clearest_changes_and_never_more_than_its_share(batch, device, n, budget):
     change, target, _ = proposal(batch, n, device=device)
     kept = most_doubted(change, target, budget)
-    gap = (change.p_max - change.p_given).tolist()
-    proposed = sorted(change.mask.nonzero().squeeze(1).tolist(), key=lambda i: (-gap[i], i))
+    ratio = [p / (q + 0.001) for p, q in zip(change.p_max.tolist(), change.p_given.tolist(), strict=True)]
+    proposed = sorted(change.mask.nonzero().squeeze(1).tolist(), key=lambda i: (-ratio[i], i))
     assert sorted(proposed[: int(budget * n)]) == kept.mask.nonzero().squeeze(1).tolist()
     assert kept.label.equal(torch.where(kept.mask, change.label, target))
+
+
+def test_the_label_that_is_ruled_out_goes_first():
+    probs = torch.tensor([[0.80, 0.15, 0.05], [0.60, 0.02, 0.38]])  # differences 0.65 and 0.58, ratios 5.3 and 28.6
+    change = relabel(probs, torch.tensor([1, 1]))
+    assert most_doubted(change, torch.tensor([1, 1]), 0.5).mask.tolist() == [False, True]
 
 
 def test_a_budget_of_everything_changes_nothing(batch, n):
