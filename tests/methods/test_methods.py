@@ -23,6 +23,10 @@ QUICK_AND_SLOW = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=32, device="cpu", half=True)
 
 
+# An epoch is enough to see that a method trains; two of them say that it is too few to be of use.
+pytestmark = pytest.mark.filterwarnings("ignore:.*train (2|4) or more")
+
+
 @pytest.fixture(scope="module")
 def noisy():
     faces = small_faces(96, 32, size=24)
@@ -33,7 +37,6 @@ def noisy():
     return faces
 
 
-@pytest.mark.filterwarnings("ignore:.*train (2|4) or more")  # an epoch is enough to see that it trains
 @pytest.mark.parametrize("name", METHODS)
 def test_it_trains_and_leaves_an_ordinary_network(noisy, name, tmp_path):
     """Under bfloat16 autocast, as the fast path trains where the processor has it."""
