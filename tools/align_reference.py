@@ -2,9 +2,9 @@
 
 The package's pins exclude the torch of this project, so it gets an environment of its own that borrows ours:
 
-    python -m venv --system-site-packages /tmp/reference && /tmp/reference/bin/pip install --no-deps \
+    python -m venv --system-site-packages reference-venv && reference-venv/bin/pip install --no-deps \
         facenet-pytorch==2.6.0
-    /tmp/reference/bin/python tools/align_reference.py --out tests/align/reference.json
+    reference-venv/bin/python tools/align_reference.py --out tests/align/reference.json
 """
 
 import argparse
