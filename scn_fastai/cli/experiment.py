@@ -34,6 +34,8 @@ def run(options: Namespace) -> int:
     from scn_fastai.experiments.compare import best_jobs
     from scn_fastai.experiments.grid import detector_results, run_experiment
 
+    if options.name == "table3":
+        raise SettingsError("Table 3 pretrains first, so it has a command of its own: scn table3.")
     asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), _seeds(options.seeds)
     out = Path(options.out or f"runs/experiments/{size.name}")
     jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)

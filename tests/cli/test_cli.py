@@ -160,3 +160,4 @@ def test_an_experiment_prints_lines_and_claims_and_report_shows_it_again(tmp_pat
     for wrong, words in faults.items():
         assert main(["experiment", "table5", "--out", out, wrong]) == 2
         assert words in capsys.readouterr().err
+    assert main(["experiment", "table3"]) == 2 and "scn table3" in capsys.readouterr().err
