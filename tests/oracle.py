@@ -83,3 +83,18 @@ def running_mean(predictions, decay):
     weights = [decay ** (len(predictions) - 1 - epoch) for epoch in range(len(predictions))]
     classes = range(len(predictions[0]))
     return [sum(w * row[c] for w, row in zip(weights, predictions, strict=True)) / sum(weights) for c in classes]
+
+
+def noise_estimate(probs, target):
+    """Share of labels below at least k classes, times (C - 1) / (C - k), at most 1; rows of probs, label codes."""
+    classes = len(probs[0])
+    k = max(1, (classes - 1) // 2)
+    low = 0
+    for row, label in zip(probs, target, strict=True):
+        likelier = 0
+        for p in row:
+            if p > row[label]:
+                likelier += 1
+        if likelier >= k:
+            low += 1
+    return min(1.0, low / len(probs) * (classes - 1) / (classes - k))

@@ -19,6 +19,7 @@ from scn_fastai.core.relabeling import (
     grown_budget,
     knows_enough,
     most_doubted,
+    noise_estimate,
     relabel,
     spare_ineligible,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "knows_enough",
     "low_importance",
     "most_doubted",
+    "noise_estimate",
     "rank_hinge",
     "rank_regularization",
     "relabel",

@@ -80,6 +80,32 @@ def grown_budget(budget: float, epoch: int, ramp: int) -> float:
     return budget * min(1.0, (epoch + 1) / max(1, ramp))
 
 
+def noise_estimate(probs: Tensor, target: Tensor) -> Tensor:
+    """Share of labels that look wrong: those that the network ranks low among the classes, scaled up.
+
+    ``(C - 1) / (C - k)`` times the share of samples for which at least ``k`` classes are likelier than their label;
+    ``k = (C - 1) // 2``, at least 1. Of wrong labels drawn evenly from the other classes ``(C - k) / (C - 1)`` rank as
+    low as that; right labels of faces that are hard to tell seldom do. So it is near the truth for even flips, below
+    it for the confusions that people make, and low where labels are right.
+
+    Args:
+        probs: float Tensor ``[B, C]``, averaged predictions.
+        target: int64 Tensor ``[B]``, the given labels.
+
+    Returns:
+        float Tensor ``[]``, at most 1; 0 for no samples.
+
+    >>> probs = torch.tensor([[0.4, 0.3, 0.2, 0.07, 0.03]]).repeat(4, 1)
+    >>> noise_estimate(probs, torch.tensor([0, 0, 1, 4]))  # k = 2: one of four ranks so low, times 4 / 3
+    tensor(0.3333)
+    """
+    classes = probs.shape[1]
+    k = max(1, (classes - 1) // 2)
+    likelier = (probs > probs.gather(1, target.unsqueeze(1))).sum(1)
+    share = (likelier >= k).sum() / max(1, len(target))
+    return (share * (classes - 1) / max(1, classes - k)).clamp(max=1.0)
+
+
 def spare_ineligible(change: Relabel, current: Tensor, eligible: Tensor) -> Relabel:
     """Leave the current label of samples that may not be relabeled now; for the others the rule's word holds.
 

@@ -256,6 +256,7 @@ class SCNCallback(Callback):
             settled=self.history.settled_share(),
             train_accuracy_given=label_accuracy(*now, self.ledger.given),
             train_accuracy_current=label_accuracy(*now, trained_on),
+            **({"noise_estimate": self.history.noise_estimate(self.ledger.given)} if self._averages() else {}),
             **({} if self._head.margin is None else {"rank_margin": self._head.margin.item()}),
             **({"proposed": len(self.ledger.proposals)} if self.settings.relabel == "propose" else {}),
         )
@@ -289,13 +290,18 @@ class SCNCallback(Callback):
         self.history.see(index, alpha, logits, low)
         if self._head.margin is not None:
             self._head.margin.data.clamp_(0, 1)
-        if not s.relabel and s.weight_from != "settled":
+        if not (self._averages() or self._relabels):
             return
         probs = (weighted_logits(logits, weight) if s.logits == "weighted" and s.weight else logits).softmax(1)
-        if s.evidence == "averaged":
+        if self._averages():
             self.history.average(index, probs, s.evidence_decay)
-        elif self._relabels:
+        else:
             relabel_batch(s, self.ledger, index, probs, alpha, low)
+
+    def _averages(self) -> bool:
+        """Whether predictions are averaged over epochs: somebody looks at them."""
+        s = self.settings
+        return s.evidence == "averaged" and (bool(s.relabel) or s.weight_from == "settled")
 
     def _time(self) -> tuple:
         """What the rules that begin by themselves look at."""

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from scn_fastai.core.doctor import Diagnosis, diagnose_alpha
 from scn_fastai.core.losses import weighted_logits
-from scn_fastai.core.relabeling import average_evidence
+from scn_fastai.core.relabeling import average_evidence, noise_estimate
 from scn_fastai.errors import RunError
 
 SUMS = ("wce", "rank", "alpha_high", "alpha_low")
@@ -92,6 +92,11 @@ class SCNHistory:
         before, count = self._evidence_at_start
         old, same = (count > 0) & ~self.now_alpha.isnan(), self.evidence.argmax(1) == before.argmax(1)
         return ((same & old).sum() / old.sum().clamp_min(1)).item()
+
+    def noise_estimate(self, given: Tensor) -> float:
+        """Share of the given labels ``[N]`` that look wrong by the averaged predictions; one host transfer."""
+        averaged = self.evidence_count > 0
+        return noise_estimate(self.evidence[averaged], given[averaged]).item()
 
     def mean(self, name: str) -> float:
         """Mean over the running epoch's batches of wce, rank, alpha_high or alpha_low."""

@@ -9,6 +9,7 @@ from scn_fastai.core import (
     grown_budget,
     low_importance,
     most_doubted,
+    noise_estimate,
     relabel,
     spare_ineligible,
 )
@@ -74,6 +75,34 @@ def test_a_relabel_margin_out_of_range_is_refused(margin):
 def test_shapes_that_do_not_fit_are_refused(probs, target):
     with pytest.raises(SettingsError, match=r"relabel needs probs \[B, C\] and target \[B\], but got \["):
         relabel(torch.zeros(probs), torch.zeros(target, dtype=torch.int64))
+
+
+# ---- how many labels look wrong ----
+
+
+def test_the_noise_estimate_counts_labels_that_rank_low(batch, device, n, c):
+    logits, _, target = batch(n, c, device=device)
+    probs = logits.softmax(1)
+    found = noise_estimate(probs, target).item()
+    assert found == pytest.approx(oracle.noise_estimate(probs.tolist(), target.tolist()))
+
+
+def test_the_noise_estimate_is_near_the_rate_of_even_flips_and_low_for_faces_that_are_hard_to_tell():
+    torch.manual_seed(0)
+    true = torch.arange(8).repeat(1000)
+    likely = torch.rand(8000, 8)
+    likely[torch.arange(8000), true] += 1.5  # the true class first, the others in any order
+    wrong = torch.rand(8000) < 0.3
+    flipped = torch.where(wrong, (true + torch.randint(1, 8, (8000,))) % 8, true)
+    assert noise_estimate(likely.softmax(1), flipped).item() == pytest.approx(0.3, abs=0.02)
+
+    second = torch.where(wrong, (true + 1) % 8, true)
+    likely[torch.arange(8000), second] += 1.0  # now 30 % are doubted, but their label is the second likeliest
+    assert noise_estimate(likely.softmax(1), second) == 0
+
+
+def test_the_noise_estimate_of_no_samples_is_0():
+    assert noise_estimate(torch.zeros(0, 8), torch.zeros(0, dtype=torch.long)) == 0
 
 
 # ---- budget ----

@@ -546,6 +546,12 @@ def test_the_budget_is_never_exceeded_and_grows(blobs, blob_learner):
     assert changed == [0, 6, 12, 18, 24, 24, 24, 24]  # 30 % are wrong, so there is always enough to doubt
 
 
+def test_without_averaged_predictions_no_noise_is_estimated(blobs, blob_learner):
+    scn = SCNCallback("paper")
+    blob_learner(blobs, scn).fit(1, 0.01)
+    assert "noise_estimate" not in scn.history.frame()
+
+
 def returns(rows, given):
     """Rows that give a sample its given label back."""
     return rows[rows["new"].to_numpy() == given.numpy()[rows["sample"]]]
