@@ -229,7 +229,7 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
     """The figures of a finished training; what cannot be known (no truth, no relabel) is None.
 
     accuracy_last, accuracy_best, epoch_best, mean_class_accuracy_last, mean_class_accuracy_best (all of validation),
-    epochs, changed; and with the truth relabel_precision,
+    epochs, changed, noise_estimate (share of given labels that look wrong); and with the truth relabel_precision,
     relabel_recall, relabel_harm, label_accuracy_before, label_accuracy_after (see `repair_measures`), and
     alpha_doctor (see `diagnose_alpha`), and auroc_alpha, auroc_loss: how well 1 - alpha, and the loss against the
     given label, tell wrong given labels from right ones in the last epoch.
@@ -244,6 +244,7 @@ def summary_of(scn: SCNCallback, truth: np.ndarray | None) -> dict:
     figures["mean_class_accuracy_last"] = _known(by_class[-1]) if by_class else None
     figures["mean_class_accuracy_best"] = _known(float(np.nanmax(by_class))) if by_class else None
     figures["changed"] = int((ledger.current != ledger.given).sum())
+    figures["noise_estimate"] = _known(frame["noise_estimate"].iloc[-1]) if "noise_estimate" in frame else None
     names = ("relabel_precision", "relabel_recall", "relabel_harm", "label_accuracy_before", "label_accuracy_after")
     repair = {} if truth is None else repair_measures(ledger.given, ledger.current, torch.from_numpy(truth))
     figures |= {name: _known(repair.get(name)) for name in names}

@@ -120,6 +120,8 @@ def measured(epochs: pd.DataFrame, states: np.ndarray, given: np.ndarray, truth:
         reached = numbers(epochs, "accuracy")
         best = int(np.nanargmax(reached))
         figures |= {"accuracy_last": float(reached.iloc[-1]), "accuracy_best": float(reached[best]), "epoch_best": best}
+    if "noise_estimate" in epochs and len(epochs):
+        figures["noise_estimate"] = float(epochs["noise_estimate"].iloc[-1])
     if truth is None:
         return figures
     counts = {state: int((states == state).sum()) for state in ("cured", "missed", "harmed")}
@@ -160,6 +162,9 @@ def _tiles(facts: Facts) -> list[str]:
         html.tile(html.number(f.get("accuracy_best")), "validation accuracy, best epoch", best),
         html.tile(f"{changed:,}", "labels changed", f"{changed / max(1, n):.1%} of the training faces"),
     ]
+    if "noise_estimate" in f:
+        about = "estimated from the averaged predictions; no more than these are changed by the default recipe"
+        tiles.append(html.tile(html.number(f["noise_estimate"]), "labels that look wrong", about))
     if facts.truth is not None:
         none = "no change" if not changed else "not known"
         before, after = html.number(f.get("label_accuracy_before")), html.number(f.get("label_accuracy_after"))

@@ -24,7 +24,7 @@ TRAIN = TrainSettings(arch="small", epochs=3, batch_size=32, device="cpu", half=
 KEYS = {
     "accuracy_last", "accuracy_best", "epoch_best", "relabel_precision", "relabel_recall", "relabel_harm",
     "label_accuracy_before", "label_accuracy_after", "auroc_alpha", "auroc_loss", "seconds", "images_per_second",
-    "recipe", "seed", "n_train", "epochs",
+    "recipe", "seed", "n_train", "epochs", "noise_estimate",
 }  # fmt: skip
 TIMES = ("seconds", "images_per_second")
 

@@ -54,6 +54,13 @@ def test_headline_numbers_are_on_the_page(run, tmp_path):
     assert "Relabeling began in epoch 1;" in page and "Alpha doctor:" in page
 
 
+def test_the_share_of_labels_that_look_wrong_is_on_the_page_where_it_was_estimated(run, tmp_path):
+    assert "look wrong" not in text_of(write_report(run, tmp_path / "without.html"))
+    run.history.note(noise_estimate=0.1234)
+    page = text_of(write_report(run, tmp_path / "with.html"))
+    assert "labels that look wrong" in page and "12.3%" in page
+
+
 def test_without_faces_a_sentence_says_so(run, tmp_path):
     page = text_of(write_report(run, tmp_path / "r.html"))
     assert page.count("The faces were not at hand") == 2 and 'id="figure-ranking"' not in page
