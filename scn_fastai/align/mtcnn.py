@@ -48,27 +48,19 @@ def detect(
     """Faces in pictures of one size, uint8 [B, 3, H, W], on the device where they lie."""
     pnet, rnet, onet = networks
     sums = B.integral(images)
-    boxes, image = _propose(images, pnet, thresholds[0], factor, min_face_size)
-
-    boxes = B.squared(boxes)
-    score, shift = _look(rnet, sums, boxes, image, 24)
-    boxes, score, shift, image = _only(score > thresholds[1], boxes, score, shift, image)
-    boxes, score, shift, image = _only(B.keep_apart(boxes, score, image, OVERLAPS[2]), boxes, score, shift, image)
-
-    boxes = B.squared(B.shifted(boxes, shift))
-    score, shift, points = _look(onet, sums, boxes, image, 48)
-    boxes, score, shift, points, image = _only(score > thresholds[2], boxes, score, shift, points, image)
-    points = points * (boxes[:, 2:] - boxes[:, :2] + 1)[:, None] + boxes[:, None, :2] - 1
-    boxes = B.shifted(boxes, shift)
-    boxes, score, points, image = _only(B.keep_unnested(boxes, score, image, OVERLAPS[3]), boxes, score, points, image)
-    boxes, score, points, image = (x.cpu().numpy() for x in (boxes, score, points, image))
-    return [Found(*(x[image == i] for x in (boxes, score, points))) for i in range(len(images))]
+    boxes, image = propose(images, pnet, thresholds[0], factor, min_face_size)
+    boxes, image = refine(sums, boxes, image, rnet, thresholds[1])
+    return finish(sums, boxes, image, onet, thresholds[2])
 
 
-def _propose(
-    images: Tensor, pnet: PNet, threshold: float, factor: float, min_face_size: float
+def propose(
+    images: Tensor,
+    pnet: PNet,
+    threshold: float = THRESHOLDS[0],
+    factor: float = FACTOR,
+    min_face_size: float = MIN_FACE_SIZE,
 ) -> tuple[Tensor, Tensor]:
-    """P-Net at every scale: boxes [K, 4] with their sides shifted, image [K]."""
+    """P-Net at every scale of pictures uint8 [B, 3, H, W]: boxes [K, 4], and to which picture each belongs, [K]."""
     height, width = images.shape[2:]
     pixels = images.to(torch.float32)
     none = pixels.new_zeros(0)
@@ -79,7 +71,28 @@ def _propose(
         found.append(_only(B.keep_apart(boxes, score, image, OVERLAPS[0]), boxes, score, shift, image))
     boxes, score, shift, image = (torch.cat(parts) for parts in zip(*found, strict=True))
     boxes, shift, image = _only(B.keep_apart(boxes, score, image, OVERLAPS[1]), boxes, shift, image)
-    return B.shifted(boxes, shift, pixel=0), image
+    return B.squared(B.shifted(boxes, shift, pixel=0)), image
+
+
+def refine(
+    sums: Tensor, boxes: Tensor, image: Tensor, rnet: RNet, threshold: float = THRESHOLDS[1]
+) -> tuple[Tensor, Tensor]:
+    """R-Net looks at the boxes of `propose`: those that stay, moved. sums: `boxes.integral` of the pictures."""
+    score, shift = _look(rnet, sums, boxes, image, 24)
+    boxes, score, shift, image = _only(score > threshold, boxes, score, shift, image)
+    boxes, shift, image = _only(B.keep_apart(boxes, score, image, OVERLAPS[2]), boxes, shift, image)
+    return B.squared(B.shifted(boxes, shift)), image
+
+
+def finish(sums: Tensor, boxes: Tensor, image: Tensor, onet: ONet, threshold: float = THRESHOLDS[2]) -> list[Found]:
+    """O-Net looks at the boxes of `refine` and says which are faces, and where eyes, nose and mouth lie."""
+    score, shift, points = _look(onet, sums, boxes, image, 48)
+    boxes, score, shift, points, image = _only(score > threshold, boxes, score, shift, points, image)
+    points = points * (boxes[:, 2:] - boxes[:, :2] + 1)[:, None] + boxes[:, None, :2] - 1
+    boxes = B.shifted(boxes, shift)
+    boxes, score, points, image = _only(B.keep_unnested(boxes, score, image, OVERLAPS[3]), boxes, score, points, image)
+    boxes, score, points, image = (x.cpu().numpy() for x in (boxes, score, points, image))
+    return [Found(*(x[image == i] for x in (boxes, score, points))) for i in range(len(sums))]
 
 
 def _look(network: RNet | ONet, sums: Tensor, boxes: Tensor, image: Tensor, side: int) -> tuple[Tensor, ...]:

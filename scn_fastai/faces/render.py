@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from functools import cache
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def render_face(
     pose: Pose = Pose(),  # noqa: B008  (both are immutable)
     light: Light = Light(),  # noqa: B008
     size: int = 64,
-    background: tuple[tuple, tuple] | None = None,
+    background: tuple[tuple, tuple] | np.ndarray | None = None,
     wear: tuple[str, float] | None = None,
 ) -> np.ndarray:
     """A face, uint8 ``[size, size, 3]``.
@@ -83,7 +84,7 @@ def render_face(
         pose: how the head is held.
         light: from where it is lit.
         size: width and height in pixels, 16 to 1024.
-        background: colours of the top and the bottom, sRGB triples of 0 to 1.
+        background: colours of the top and the bottom, sRGB triples of 0 to 1, or a picture, uint8 ``[size, size, 3]``.
         wear: ``('mask', level)`` or ``('glasses', level)``; at level 1 nothing can be seen through it.
 
     Raises:
@@ -94,6 +95,8 @@ def render_face(
     """
     weights = units_vector(units)
     worn = _checked(pose, light, size, wear)
+    if isinstance(background, np.ndarray):
+        _check_backdrop(background, size)
     side = size * SAMPLES
     points, mesh = _posed_points(identity, weights, worn.get("mask"))
     camera = _Camera(identity, pose, side)
@@ -102,7 +105,7 @@ def render_face(
     colour, shine = colours(surface, identity, weights)
     if "mask" in worn:
         _paint_mask(surface, colour, shine, worn["mask"])
-    picture = _backdrop(background or GREY, side)
+    picture = _backdrop(GREY if background is None else background, side)
     picture[hits.pixel] = _lit(surface, colour, shine, light)
     depth = np.full(side * side, -np.inf, np.float32)
     depth[hits.pixel] = hits.depth
@@ -112,6 +115,51 @@ def render_face(
         _lay_glasses(picture, depth, camera, identity, light, worn["glasses"])
     picture = picture.reshape(size, SAMPLES, size, SAMPLES, 3).mean((1, 3))
     return (picture * 255 + 0.5).astype(np.uint8)
+
+
+def five_points(
+    identity: Identity,
+    units: Mapping[str, float] | np.ndarray,
+    pose: Pose = Pose(),  # noqa: B008
+    size: int = 64,
+) -> np.ndarray:
+    """Where eyes, nose and corners of the mouth lie in the picture of `render_face`, float64 ``[5, 2]`` as x and y.
+
+    Left eye and left corner first, as the picture shows them; 0 is the middle of the first pixel. A point that is
+    hidden, as an eye in profile, has its place too.
+
+    >>> five_points(Identity(), {})[:, 0].round().tolist()
+    [24.0, 40.0, 32.0, 25.0, 38.0]
+    """
+    _checked(pose, Light(), size, None)
+    posed, _ = _posed_points(identity, units_vector(units), None)
+    balls = [posed[rows] for rows in _eyeballs()]
+    # The pupil lies in front of the middle of the ball by its radius.
+    eyes = [ball.mean(0) + [0, 0, np.ptp(ball[:, 1]) / 2] for ball in balls]
+    nose, left, right = posed[list(_nose_and_corners())]
+    seen = _Camera(identity, pose, size).see(np.stack([*eyes, nose, left, right]).astype(np.float32))
+    return seen[:, :2].astype(np.float64) - 0.5
+
+
+@cache
+def _eyeballs() -> tuple[np.ndarray, np.ndarray]:
+    """The vertices of the eye that a picture shows left, and of the other."""
+    model = head()
+    across = model.vertices[:, 0]
+    ball = model.vertex_part == EYE
+    return np.flatnonzero(ball & (across < 0)), np.flatnonzero(ball & (across > 0))
+
+
+@cache
+def _nose_and_corners() -> tuple[int, int, int]:
+    """The vertices at the tip of the nose and at the corners of the mouth."""
+    model = head()
+    nose = int(np.argmax(np.where(model.vertex_part == SKIN, model.vertices[:, 2], -np.inf)))
+    lips = np.flatnonzero((model.lips > 0.5) & (model.vertex_part == SKIN))
+    left = lips[model.vertices[lips, 0].argmin()]
+    mirrored = model.vertices[left] * [-1, 1, 1]
+    right = lips[np.square(model.vertices[lips] - mirrored).sum(1).argmin()]
+    return nose, int(left), int(right)
 
 
 def _checked(pose: Pose, light: Light, size: int, wear: tuple[str, float] | None) -> dict[str, float]:
@@ -131,6 +179,13 @@ def _checked(pose: Pose, light: Light, size: int, wear: tuple[str, float] | None
     if not 0 <= level <= 1:
         raise DataError(f"The level of {name} is {level}, but it must lie between 0 and 1.")
     return {name: float(level)}
+
+
+def _check_backdrop(picture: np.ndarray, size: int) -> None:
+    if picture.dtype != np.uint8 or picture.shape != (size, size, 3):
+        raise DataError(
+            f"The background must be uint8 of shape [{size}, {size}, 3], got {picture.dtype} {list(picture.shape)}."
+        )
 
 
 class _Camera:
@@ -179,7 +234,9 @@ def _surface(hits: Hits, points: np.ndarray, mesh: Mesh, turn: np.ndarray) -> Su
     return Surface(*seen[:, :8].T.copy(), part, normal, inside)
 
 
-def _backdrop(colours_: tuple[tuple, tuple], side: int) -> np.ndarray:
+def _backdrop(colours_: tuple[tuple, tuple] | np.ndarray, side: int) -> np.ndarray:
+    if isinstance(colours_, np.ndarray):
+        return colours_.repeat(SAMPLES, 0).repeat(SAMPLES, 1).reshape(-1, 3).astype(np.float32) / 255
     share = np.linspace(0, 1, side, dtype=np.float32)[:, None, None]
     top, bottom = (np.asarray(c, np.float32) for c in colours_)
     return np.broadcast_to(top * (1 - share) + bottom * share, (side, side, 3)).reshape(-1, 3).copy()

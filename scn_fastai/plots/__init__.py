@@ -13,6 +13,7 @@ from scn_fastai.plots.faces import alpha_ranking, before_after, face_grid
 from scn_fastai.plots.kinds import alpha_by_kind, kind_ranking
 from scn_fastai.plots.life import life_figure
 from scn_fastai.plots.paper import certain_to_uncertain, certain_to_uncertain_png, guess_the_label, guess_the_label_png
+from scn_fastai.plots.photograph import Marked, photograph_figure, photograph_png
 from scn_fastai.plots.pipeline import pipeline_figure, pipeline_png
 from scn_fastai.plots.report import write_report
 from scn_fastai.plots.review import figure3, figure3_png, telling_changes
@@ -33,6 +34,7 @@ from scn_fastai.plots.static_explorer import explorer_png
 from scn_fastai.plots.style import STATES, label_states
 
 __all__ = [
+    "Marked",
     "STATES",
     "accuracy_dots",
     "alpha_by_kind",
@@ -70,6 +72,8 @@ __all__ = [
     "life_figure",
     "module_dots",
     "module_dots_png",
+    "photograph_figure",
+    "photograph_png",
     "pipeline_figure",
     "pipeline_png",
     "precision_curves",

@@ -6,7 +6,8 @@ import pytest
 import torch
 from made_pictures import PICTURES, made_picture
 
-from scn_fastai.align.mtcnn import ENLARGE, MTCNN
+from scn_fastai.align.boxes import integral
+from scn_fastai.align.mtcnn import ENLARGE, MTCNN, finish, propose, refine
 from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.errors import DataError, SettingsError
 
@@ -48,6 +49,19 @@ def test_the_faces_lie_where_they_were_put(found):
             left_eye, right_eye, nose, left_mouth, right_mouth = points
             assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
             assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def test_each_network_leaves_fewer_candidates(finder, pictures, found):
+    pixels = torch.from_numpy(pictures["three"].copy()).permute(2, 0, 1)[None]
+    pnet, rnet, onet = finder.networks
+    proposed, image = propose(pixels, pnet)
+    sums = integral(pixels)
+    refined, of = refine(sums, proposed, image, rnet)
+    (faces,) = finish(sums, refined, of, onet)
+    assert len(proposed) > len(refined) > len(faces.scores) == 3
+    sides = refined[:, 2:] - refined[:, :2]
+    torch.testing.assert_close(sides[:, 0], sides[:, 1])  # squares: the next network sees no other
+    np.testing.assert_allclose(faces.boxes, found["three"].boxes, atol=1e-3)
 
 
 def test_company_changes_nothing(finder, pictures, found):

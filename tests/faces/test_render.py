@@ -4,7 +4,15 @@ import pytest
 from scn_fastai.errors import DataError
 from scn_fastai.faces.expressions import CLASSES, expression_units
 from scn_fastai.faces.identity import Identity, random_identity
-from scn_fastai.faces.render import Light, Pose, random_background, random_light, random_pose, render_face
+from scn_fastai.faces.render import (
+    Light,
+    Pose,
+    five_points,
+    random_background,
+    random_light,
+    random_pose,
+    render_face,
+)
 
 NEUTRAL = expression_units("neutral")
 
@@ -102,3 +110,39 @@ def test_random_poses_and_lights_vary():
 def test_bad_input_gets_one_sentence(arguments, words):
     with pytest.raises(DataError, match=words):
         render_face(Identity(), **{"units": NEUTRAL, **arguments})
+
+
+# ---- a picture behind, and where the eyes are ----
+
+
+def test_a_picture_can_stand_behind(somebody):
+    wall = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    face = render_face(somebody, NEUTRAL, background=wall)
+    grey = render_face(somebody, NEUTRAL)
+    behind = (grey == render_face(somebody, NEUTRAL, background=((1, 0, 0), (1, 0, 0)))).all(2)
+    assert (face[0, 0] == wall[0, 0]).all() and (face[behind] == grey[behind]).all() and behind.mean() > 0.3
+    for wrong in (wall[:32, :32], wall / 255):
+        with pytest.raises(DataError, match=r"must be uint8 of shape \[64, 64, 3\], got"):
+            render_face(somebody, NEUTRAL, background=wrong)
+
+
+def test_five_points_lie_on_eyes_nose_and_mouth():
+    for pose in (Pose(), Pose(yaw=20, roll=-15), Pose(zoom=0.6, shift_x=0.1)):
+        image = render_face(Identity(), NEUTRAL, pose, size=256).astype(int)
+        points = five_points(Identity(), NEUTRAL, pose, size=256)
+        for x, y in points[:2].round().astype(int):  # a pupil is dark, the cheek below it is not
+            assert image[y - 3 : y + 4, x - 3 : x + 4].min() < 60
+        left_eye, right_eye, nose, left_corner, right_corner = points
+        assert left_eye[0] < nose[0] < right_eye[0] and left_corner[0] < nose[0] < right_corner[0]
+        assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_corner[1], right_corner[1])
+
+
+def test_points_move_with_the_head_and_the_mouth_with_the_face():
+    still, shifted = five_points(Identity(), NEUTRAL), five_points(Identity(), NEUTRAL, Pose(shift_x=0.25))
+    np.testing.assert_allclose(shifted - still, np.tile([16, 0], (5, 1)), atol=1e-4)
+    np.testing.assert_allclose(five_points(Identity(), NEUTRAL, size=128), 2 * still + 0.5, atol=1e-4)
+    smile = five_points(Identity(), {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0})
+    np.testing.assert_allclose(smile[:2], still[:2], atol=0.3)
+    assert (smile[3:, 1] < still[3:, 1] - 0.5).all()
+    across = five_points(Identity(), NEUTRAL, Pose(roll=30))[:2]
+    assert np.degrees(np.arctan2(across[0, 1] - across[1, 1], across[1, 0] - across[0, 0])) == pytest.approx(30, abs=1)
