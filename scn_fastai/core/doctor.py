@@ -55,3 +55,21 @@ def diagnose_alpha(mean: float, sd: float, first_gap: float, first_rank: float, 
             "epoch), so the rank loss did nothing; raise the rank margin (delta1) above that gap.",
         )
     return Diagnosis("healthy", f"Alpha is in working order: mean {mean:.2f}, standard deviation {sd:.2f}.")
+
+
+def not_begun(settled: float, noise: float) -> Diagnosis:
+    """The word on a training in which weighting waited for its rule until the end, and why it may have.
+
+    Args:
+        settled: share of the averaged predictions that were what they were an epoch before, in the last epoch.
+        noise: share of labels that look wrong in the last epoch (`noise_estimate`).
+
+    >>> not_begun(settled=0.97, noise=0.02).sentence
+    'Weighting has not begun, so alpha was not trained: the averaged predictions did not settle in time (97 % have), or too few labels look wrong for it to help (2 %); train longer, name the epoch (weight_from), or lower noise_needed.'
+    """
+    return Diagnosis(
+        "not begun",
+        "Weighting has not begun, so alpha was not trained: the averaged predictions did not settle in time "
+        f"({100 * settled:.0f} % have), or too few labels look wrong for it to help ({100 * noise:.0f} %); train longer, name the epoch "
+        "(weight_from), or lower noise_needed.",
+    )

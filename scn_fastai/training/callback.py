@@ -162,7 +162,7 @@ class SCNCallback(Callback):
     def before_train(self) -> None:
         """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
         self._position = 0
-        self._weighs = may_weight(*self._time())
+        self._weighs = may_weight(self.settings, *self._time())
         if not self._watching:
             return
         if self.saved is not None:
@@ -172,7 +172,7 @@ class SCNCallback(Callback):
         device = self.ledger.current.device
         self.history.begin_epoch(device)
         self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
-        self._relabels = may_relabel(*self._time())
+        self._relabels = may_relabel(self.settings, self.ledger, *self._time())
 
     def before_batch(self) -> None:
         """Replace the labels of a training batch by the ledger's."""
@@ -240,7 +240,7 @@ class SCNCallback(Callback):
             return
         self._check_epoch()
         if self.settings.evidence == "averaged":
-            self._relabels = may_relabel(*self._time())
+            self._relabels = may_relabel(self.settings, self.ledger, *self._time())
             if self._relabels:
                 relabel_all(self.settings, self.ledger, self.history)
         trained_on = self.ledger.before_epoch()
@@ -305,7 +305,7 @@ class SCNCallback(Callback):
 
     def _time(self) -> tuple:
         """What the rules that begin by themselves look at."""
-        return self.settings, self.history, self.learn.epoch, self.learn.n_epoch
+        return self.history, self.learn.epoch, self.learn.n_epoch
 
     # -- checks ------------------------------------------------------------------------------------------------
 

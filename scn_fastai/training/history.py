@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from scn_fastai.core.doctor import Diagnosis, diagnose_alpha
+from scn_fastai.core.doctor import Diagnosis, diagnose_alpha, not_begun
 from scn_fastai.core.losses import weighted_logits
 from scn_fastai.core.relabeling import average_evidence, noise_estimate
 from scn_fastai.errors import RunError
@@ -161,11 +161,7 @@ class SCNHistory:
             raise RunError("There is no epoch in this history yet: train before you ask the alpha doctor.")
         acted = [row for row in self._rows if row.get("weighting", True)]
         if not acted:
-            return Diagnosis(
-                "not begun",
-                "Weighting has not begun, so alpha was not trained: the averaged predictions did not settle in time; "
-                "train longer, or name the epoch in which it begins (weight_from).",
-            )
+            return not_begun(self.last("settled"), self.last("noise_estimate"))
         first, last = acted[0], acted[-1]
         gap = first["alpha_high"] - first["alpha_low"]
         return diagnose_alpha(last["alpha_mean"], last["alpha_sd"], gap, first["rank"], margin)

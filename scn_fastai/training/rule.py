@@ -10,7 +10,7 @@ from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.settings import SCNSettings
 
 
-def may_relabel(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -> bool:
+def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch: int, n_epochs: int) -> bool:
     """Whether the running epoch (number ``epoch`` of ``n_epochs`` of its fit) relabels.
 
     It is switched on, an epoch of indices has agreed before, and it is time.
@@ -20,7 +20,8 @@ def may_relabel(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) 
     if s.relabel_from == "settled":
         if history.last("relabeling", False):
             return True
-        return knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
+        noise = history.noise_estimate(ledger.given)
+        return noise >= s.noise_needed and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
 
 
@@ -30,7 +31,8 @@ def may_weight(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -
         return history.epoch >= s.weight_from
     if history.last("weighting", False):
         return True
-    return knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
+    noise = history.last("noise_estimate")
+    return noise >= s.noise_needed and knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
 
 
 def relabel_batch(

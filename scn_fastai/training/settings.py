@@ -21,7 +21,8 @@ class SCNSettings:
 
     ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
     relabels), or the rule ``'settled'``: relabeling starts when a third of the fit's epochs are done and the
-    averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before.
+    averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before, if by them
+    at least the share ``noise_needed`` of the labels looks wrong: where labels are right, there is nothing to cure.
     The very first epoch never relabels: in it the samples' indices are checked. ``weight_from`` says the same of
     weighting and rank loss; before that epoch the network trains as an ordinary one.
 
@@ -45,6 +46,7 @@ class SCNSettings:
     relabel_margin: float = 0.4  # delta2; the paper's is 0.2
     relabel_from: int | str = "settled"
     settled: float = 0.85
+    noise_needed: float = 0.11  # 'settled' waits until this share of labels looks wrong (`noise_estimate`); 0: always
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
@@ -77,6 +79,8 @@ class SCNSettings:
         for name in ("settled", "evidence_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, but it must lie in (0, 1].")
+        if not 0 <= self.noise_needed < 1:
+            raise SettingsError(f"noise_needed is {self.noise_needed}, but it is a share of the labels in [0, 1).")
         if not self.budget_ramp >= 0:
             raise SettingsError(f"budget_ramp is {self.budget_ramp}, but it is a number of epochs: 0 or more.")
         if self.alpha_start is not None and not (self.bias and 0 < self.alpha_start < 1):

@@ -641,6 +641,29 @@ def test_weighting_waits_until_the_network_knows_enough(blobs, blob_learner):
     assert "Weighting has not begun" in waiting.doctor()
 
 
+def test_where_few_labels_look_wrong_the_default_recipe_stays_an_ordinary_network(
+    tools, blob_learner, seed_everything
+):
+    found = {}
+    for name, settings in {
+        "plain": {"weight": False, "rank": False, "relabel": False},
+        "waits": {"settled": 0.5, "noise_needed": 0.11},
+        "begins": {"settled": 0.5, "noise_needed": 0.0},
+    }.items():
+        scn = SCNCallback(**settings)
+        seed_everything(0)
+        learn = blob_learner(tools.make_blobs(noise=0), scn)
+        seed_everything(1, learn)
+        learn.fit(9, 0.05)
+        found[name] = scn, learn.model[2].weight.detach()
+    frame, sentence = found["waits"][0].history.frame(), found["waits"][0].doctor()
+    assert frame["noise_estimate"][3:].max() < 0.11 and frame["settled"].iloc[-1] > 0.5
+    assert not frame["weighting"].any() and not frame["relabeling"].any()
+    assert f"too few labels look wrong for it to help ({100 * frame['noise_estimate'].iloc[-1]:.0f} %)" in sentence
+    assert torch.equal(found["waits"][1], found["plain"][1])
+    assert found["begins"][0].history.frame()["weighting"].any()
+
+
 def test_new_labels_are_trained_on(blobs, blob_learner):
     class Look(Callback):
         order = 6
