@@ -11,14 +11,13 @@ from tqdm import tqdm
 
 from scn_fastai.errors import RunError, SettingsError
 
-WHAT = ("identity", "web")
-
 
 def options_of_pretrain(verb: argparse.ArgumentParser) -> None:
     """The options of ``scn pretrain``."""
     verb.add_argument(
         "--what", required=True, help="identity (people of the rendered faces) or web (half wrong labels)"
     )
+    verb.add_argument("--how", help="identity by classification (default) or metric (CosFace: angles and a margin)")
     verb.add_argument("--scn", action="store_true", help="train with SCN, beginning early (default:settled=0.75)")
     verb.add_argument("--out", required=True, help="folder for the run, backbone.safetensors and its card")
     verb.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -48,16 +47,14 @@ def pretrain(options: Namespace) -> int:
     """One pretraining: its run, its backbone, its card."""
     from scn_fastai.experiments.compare import finished, run_cell
     from scn_fastai.experiments.fit import TrainSettings
-    from scn_fastai.experiments.pretrain import pretrain_cell, save_pretrained
+    from scn_fastai.experiments.pretrain import pretrain_cell, pretraining_name, save_pretrained
     from scn_fastai.training.pretrained import backbone_card
 
-    if options.what not in WHAT:
-        raise SettingsError(f"There is nothing called {options.what!r} to pretrain on: --what is identity or web.")
+    name = pretraining_name(options.what, options.how or "classification", options.scn)
     if options.epochs < 1 or options.batch_size < 2:
         raise SettingsError("A training needs --epochs of 1 or more and a --batch-size of 2 or more.")
     names = ("arch", "size", "epochs", "batch_size", "lr", "device", "seed")
     train = TrainSettings(**{name: getattr(options, name) for name in names})
-    name = f"{options.what}-scn" if options.scn else options.what
     cell = pretrain_cell(name, train, Path(options.out), options.limit, options.path, options.noise)
     begun = (cell.folder / "settings.json").exists()
     if begun and not options.resume:

@@ -1,4 +1,4 @@
-"""Pretraining stand-ins on rendered faces, and the four rows of the paper's Table 3.
+"""Pretraining stand-ins on rendered faces: backbones with their cards (`table3` fine-tunes from them).
 
 The paper pretrains on MS-Celeb-1M (faces of people) and on WebEmotion (search words as labels); neither can be passed
 on. Here the people of the rendered faces stand in for the one, their expressions under heavy human-like label noise
@@ -6,8 +6,7 @@ for the other. The people are divided once: some are for pretraining, the others
 no person is in both. What is learned from this is how the parts work together, not what real faces would give.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,20 @@ from scn_fastai.data.noise import face_doubt, flip_labels
 from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import SettingsError
-from scn_fastai.experiments.compare import Cell, compare, finished, run_name
+from scn_fastai.experiments.compare import Cell, finished
 from scn_fastai.experiments.fit import TrainSettings
+from scn_fastai.experiments.verify import held_out_auroc
 from scn_fastai.training.network import network_of
 from scn_fastai.training.pretrained import save_backbone
 from scn_fastai.training.run import Run
 
 FILE = "backbone.safetensors"
 SHARE = 0.7  # of the people in the training split that pretraining gets
-WEB_NOISE, TARGET_NOISE = 0.5, 0.1  # shares of wrong labels; the paper counts them in neither set
+WEB_NOISE = 0.5  # share of wrong labels; the paper does not count them
 # The default waits until 85 % of the averaged predictions stand still; with half of the labels wrong that was at epoch
 # 24 of 30 (`scn pretrain --what web --scn --limit 2000`), too late to do anything, and 77 % at epoch 16.
 SCN = "default:settled=0.75"
+METRIC = "cosface"  # the recipe of metric learning
 SPLIT_SEED = 2020  # who is for pretraining is the same in every run
 
 
@@ -128,6 +129,15 @@ class Pretraining:
     about: str
 
 
+def how_of(recipe: str) -> str:
+    """How a recipe learns: ``classification`` or ``metric``.
+
+    >>> how_of("plain"), how_of("cosface:margin=0.3")
+    ('classification', 'metric')
+    """
+    return "metric" if recipe.partition(":")[0] == METRIC else "classification"
+
+
 PRETRAININGS = {
     entry.name: entry
     for entry in (
@@ -135,10 +145,34 @@ PRETRAININGS = {
             "identity", "identity", "plain", 0.0, "people of the rendered faces, without SCN (for MS-Celeb-1M)"
         ),
         Pretraining("identity-scn", "identity", SCN, 0.0, "people of the rendered faces, with SCN"),
+        Pretraining("identity-metric", "identity", METRIC, 0.0, "people of the rendered faces, by CosFace"),
         Pretraining("web", "web", "plain", WEB_NOISE, "half of the labels wrong, without SCN (for WebEmotion)"),
         Pretraining("web-scn", "web", SCN, WEB_NOISE, "half of the labels wrong, with SCN"),
     )
 }
+
+
+def pretraining_name(what: str, how: str = "classification", scn: bool = False) -> str:
+    """The name of a pretraining in `PRETRAININGS`.
+
+    Raises:
+        SettingsError: there is none, or these two do not go together.
+
+    >>> pretraining_name("identity", "metric"), pretraining_name("web", scn=True)
+    ('identity-metric', 'web-scn')
+    """
+    if what not in ("identity", "web"):
+        raise SettingsError(f"There is nothing called {what!r} to pretrain on: --what is identity or web.")
+    if how not in ("classification", "metric"):
+        raise SettingsError(f"There is no way {how!r} to pretrain: --how is classification or metric.")
+    if how == "metric" and what == "web":
+        raise SettingsError(
+            "Metric learning needs to know who is on a picture, and the web's labels are expressions: leave "
+            "--how metric out, or take --what identity."
+        )
+    if how == "metric" and scn:
+        raise SettingsError("SCN cures the labels of a classification: leave out either --scn or --how metric.")
+    return what + ("-metric" if how == "metric" else "-scn" if scn else "")
 
 
 def pretrain_cell(name: str, train: TrainSettings, out: Path, limit: int | None = None, path: str | None = None,
@@ -160,6 +194,8 @@ def pretrain_cell(name: str, train: TrainSettings, out: Path, limit: int | None 
 def save_pretrained(cell: Cell, command: str = "") -> Path:
     """The backbone of a finished pretraining, with its card, in the folder of its run; written once.
 
+    Of people the card also has ``verification_auroc``: pairs of faces of people whom no pretraining sees.
+
     Raises:
         RunError: it cannot be read or written.
     """
@@ -172,13 +208,16 @@ def save_pretrained(cell: Cell, command: str = "") -> Path:
     names = ("accuracy_last", "accuracy_best", "epochs", "n_train", "seed", "label_accuracy_before", "seconds")
     figures = {name: summary[name] for name in names} | {"classes": len(run.classes), "scn_began": scn_began(run)}
     task = cell.source
+    if task.what == "identity":
+        figures["verification_auroc"] = held_out_auroc(run, task.path)
     trained_on = {
         "identity": f"{len(run.classes)} people of the rendered faces, {summary['n_train']:,} faces",
         "web": f"{summary['n_train']:,} rendered faces, {task.noise:.0%} of their labels wrong as people would err",
         "target": f"{summary['n_train']:,} rendered faces",
     }[task.what]
     trained_on += f"; recipe {cell.recipe}"
-    return save_backbone(network_of(run), file, cell.train.arch, convention, trained_on, command, figures)
+    rest = (convention, trained_on, command, figures, how_of(cell.recipe))
+    return save_backbone(network_of(run), file, cell.train.arch, *rest)
 
 
 def scn_began(run: Run) -> int | None:
@@ -187,129 +226,3 @@ def scn_began(run: Run) -> int | None:
     at_work = frame["weighting"].astype(bool) & bool(scn["weight"] or scn["rank"])
     at_work |= frame["relabeling"].astype(bool) & bool(scn["relabel"])
     return int(at_work.idxmax()) if at_work.any() else None
-
-
-# ---- Table 3 ----
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of Table 3: what was pretrained (None: nothing), and the recipe of the fine-tuning."""
-
-    name: str
-    pretraining: str | None
-    recipe: str
-    paper: float  # the paper's accuracy on RAF-DB, percent
-
-
-TABLE3 = (
-    Row("scratch, plain", None, "plain", 72.00),
-    Row("web, plain", "web", "plain", 78.97),
-    Row("web, SCN", "web", SCN, 80.42),
-    Row("web with SCN, SCN", "web-scn", SCN, 82.45),
-)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How long a Table 3 takes: faces and settings of its two stages."""
-
-    pretrain_faces: int
-    target_faces: int
-    pretrain: TrainSettings
-    finetune: TrainSettings
-
-
-_SMALL = TrainSettings(arch="small", batch_size=64, half=False)
-SIZES = {
-    "tiny": Size(600, 400, replace(_SMALL, epochs=10), replace(_SMALL, epochs=10, lr=0.02)),  # shows that it runs
-    "quick": Size(2000, 1000, replace(_SMALL, epochs=30), replace(_SMALL, epochs=30, lr=0.02)),
-    "full": Size(4400, 1800, TrainSettings(epochs=40), TrainSettings(epochs=40, lr=0.02)),
-}
-
-
-def table3(
-    out: str | Path,
-    seeds: list[int],
-    size: str | Size = "quick",
-    jobs: int = 1,
-    path: str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> pd.DataFrame:
-    """Pretrain and fine-tune the four rows with every seed; a row per run: row, pretraining, and `summary_of`.
-
-    ``scn_began`` is the epoch in which SCN set to work; a row with SCN that has none was too short for it.
-    A finished run is never run again; an interrupted one goes on from its last epoch.
-
-    Args:
-        out: folder for the runs and their backbones.
-        seeds: of the weights, the batches and the wrong labels.
-        size: quick, full or tiny; or a `Size`.
-        jobs: how many trainings at a time.
-        path: where the rendered faces lie.
-        progress: called with epochs done, epochs in all (of one stage), and a line about the run that moved.
-
-    Raises:
-        SettingsError: there is no such size.
-        RunError: a folder holds a run with other settings.
-    """
-    out, chosen = Path(out), _size(size)
-    first = pretraining_cells(out, seeds, chosen, path)
-    compare(list(first.values()), jobs, progress)
-    backbones = {key: save_pretrained(cell, f"scn table3 --out {out.name}") for key, cell in first.items()}
-    target = Task("target", chosen.target_faces, TARGET_NOISE, path)
-    grid, about = [], []
-    for seed in seeds:
-        for row in TABLE3:
-            start = None if row.pretraining is None else str(backbones[row.pretraining, seed])
-            train = replace(chosen.finetune, seed=seed, pretrained=start)
-            folder = out / f"{row.pretraining or 'scratch'}-{run_name(row.recipe, seed)}"
-            grid.append(Cell(row.recipe, train, target, folder))
-            about.append({"row": row.name, "pretraining": row.pretraining or "", "paper_rafdb": row.paper})
-    runs = compare(grid, jobs, progress)
-    runs["scn_began"] = [scn_began(Run.load(cell.folder)) for cell in grid]
-    return pd.concat([pd.DataFrame(about), runs.reset_index(drop=True)], axis=1)
-
-
-def pretraining_cells(out: Path, seeds: list[int], size: Size, path: str | None = None) -> dict[tuple[str, int], Cell]:
-    """The pretrainings that the rows need, by name and seed."""
-    names = dict.fromkeys(row.pretraining for row in TABLE3 if row.pretraining)
-    return {
-        (name, seed): pretrain_cell(
-            name, replace(size.pretrain, seed=seed), out / f"pretrain-{name}-seed{seed}", size.pretrain_faces, path
-        )
-        for seed in seeds
-        for name in names
-    }
-
-
-def table3_summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """The table as the paper has it: mean and standard deviation of the last accuracy in percent.
-
-    ``SCN at work`` counts the fine-tunings in which SCN began at all.
-    """
-    grouped = runs.groupby("row", sort=False)
-    percent = grouped["accuracy_last"].agg(["mean", "std"]) * 100
-    return pd.DataFrame(
-        {
-            "row": percent.index,
-            "seeds": grouped.size().to_numpy(),
-            "accuracy": percent["mean"].round(2).to_numpy(),
-            "std": percent["std"].round(2).to_numpy(),
-            "SCN at work": grouped["scn_began"].count().to_numpy(),
-            "paper (RAF-DB)": grouped["paper_rafdb"].first().to_numpy(),
-        }
-    )
-
-
-def _size(size: str | Size) -> Size:
-    if isinstance(size, Size):
-        return size
-    if size not in SIZES:
-        raise SettingsError(f"There is no size {size!r} of Table 3; there are: {', '.join(SIZES)}.")
-    return SIZES[size]
-
-
-def settings_of(size: str | Size) -> dict:
-    """The settings of a size as plain values, for JSON."""
-    return asdict(_size(size))

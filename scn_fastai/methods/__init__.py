@@ -2,6 +2,7 @@
 
 from scn_fastai.methods import (
     alphaloss,
+    cosface,
     coteaching,
     curriculumnet,
     dlpcnn,
@@ -41,6 +42,7 @@ MODULES = (
     dlpcnn,
     ran,
     gacnn,
+    cosface,
 )
 METHODS = {module.METHOD.name: module.METHOD for module in MODULES}
 __all__ = ["METHODS", "Method"]

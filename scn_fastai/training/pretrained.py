@@ -210,7 +210,7 @@ def _few(names: list[str], most: int = 4) -> str:
 
 
 def save_backbone(model: nn.Module, path: str | Path, arch: str, convention: InputConvention, trained_on: str,
-                  command: str = "", figures: dict | None = None) -> Path:  # fmt: skip
+                  command: str = "", figures: dict | None = None, how: str = "") -> Path:  # fmt: skip
     """Write a network without its classifier, and its card beside it; gives the file, which `load_backbone` reads.
 
     The card (JSON) says what it was trained on, how it wants its inputs, by which command it was made, and its figures.
@@ -223,6 +223,7 @@ def save_backbone(model: nn.Module, path: str | Path, arch: str, convention: Inp
         trained_on: what it was trained on, in words.
         command: the command that makes it.
         figures: what was measured.
+        how: how it learned: classification or metric.
 
     Raises:
         DataError: another ending.
@@ -236,6 +237,7 @@ def save_backbone(model: nn.Module, path: str | Path, arch: str, convention: Inp
     plain = {short: state[name].detach().cpu().clone(memory_format=torch.contiguous_format)
              for short, name in names.items()}  # fmt: skip
     card = {"format": 1, "kind": OURS, "arch": arch, "input": convention.as_dict(), "trained_on": trained_on}
+    card |= {"how": how} if how else {}
     card |= {"command": command, "figures": figures or {}, "tensors": len(plain)}
     versions = {name: version(name) for name in ("torch", "torchvision", "scn_fastai")}
     card["versions"] = versions | {"python": platform.python_version()}

@@ -107,7 +107,12 @@ def test_every_pretraining_leaves_a_backbone_that_loads(name, tmp_path):
     assert card["arch"] == "small" and card["command"] == "scn pretrain"
     assert card["figures"]["accuracy_last"] == summary["accuracy_last"]
     assert card["input"]["mean"] == pytest.approx(run.settings["input"]["mean"])
-    assert ("people of the" in card["trained_on"]) == name.startswith("identity")
+    assert (
+        ("people of the" in card["trained_on"])
+        == name.startswith("identity")
+        == (0 <= card["figures"].get("verification_auroc", -1) <= 1)
+    )
+    assert card["how"] == ("metric" if name == "identity-metric" else "classification")
     model = build_network("small", 8)
     report = load_backbone(model, file, tell=None)
     assert len(report.matched) == report.total == 20 and report.kind == "scn_fastai"
@@ -127,6 +132,14 @@ def test_a_training_too_short_for_scn_says_so(tmp_path, capsys, monkeypatch):
     assert main([*call, "--out", str(tmp_path / "early")]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["card"]["figures"]["scn_began"] == 1 and "never began" not in said.err
+
+
+def test_metric_learning_on_the_command_line(tmp_path, capsys):
+    call = "pretrain --what identity --how metric --limit 64 --epochs 1 --batch-size 16 --device cpu --json".split()
+    assert main([*call, "--out", str(tmp_path / "ids")]) == 0
+    card = json.loads(capsys.readouterr().out)["card"]
+    assert card["how"] == "metric" and card["trained_on"].endswith("recipe cosface")
+    assert "--what identity --how metric" in card["command"] and 0 <= card["figures"]["verification_auroc"] <= 1
 
 
 # ---- Table 3 ----
@@ -190,6 +203,7 @@ def test_pretrain_then_train_from_it(tmp_path, capsys):
     call = f"pretrain --what identity --limit 64 --epochs 1 --batch-size 16 --device cpu --json --out {out}".split()
     assert main(call) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["card"]["how"] == "classification"
     command = "scn pretrain --what identity --out ids --seed 0 --limit 64 --arch small --epochs 1 --batch-size 16"
     assert found["card"]["command"].startswith(command)
     assert main(call) == 2
@@ -205,6 +219,9 @@ def test_pretrain_then_train_from_it(tmp_path, capsys):
     (["--what", "celebrities"], "There is nothing called 'celebrities' to pretrain on: --what is identity or web."),
     (["--what", "web", "--epochs", "0"], "A training needs --epochs of 1 or more"),
     (["--what", "identity", "--noise", "0.2"], "Who a person is has no label noise here"),
+    (["--what", "identity", "--how", "triplets"], "There is no way 'triplets' to pretrain: --how is classification or"),
+    (["--what", "web", "--how", "metric"], "Metric learning needs to know who is on a picture"),
+    (["--what", "identity", "--how", "metric", "--scn"], "leave out either --scn or --how metric"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_one_sentence(options, match, tmp_path, capsys):
     assert main(["pretrain", *options, "--out", str(tmp_path / "x")]) == 2
