@@ -50,8 +50,7 @@ def relabel_all(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Non
     eligible = eligible & history.now_low if s.scope == "low" else eligible
     change = relabel(history.evidence, reference, eligible, s.relabel_margin)
     if s.budget is not None:
-        most = min(s.budget, history.noise_estimate(ledger.given)) if s.budget_cap else s.budget
-        budget = grown_budget(most, history.count("relabeling"), s.budget_ramp)
+        budget = grown_budget(s.budget, history.count("relabeling"), s.budget_ramp)
         change = most_doubted(change, reference, budget)
     everyone = torch.arange(len(reference), device=reference.device)
     _tell(s, ledger, everyone, change, eligible, history.now_alpha, history.now_low)
