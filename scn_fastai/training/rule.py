@@ -20,8 +20,9 @@ def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch:
     if s.relabel_from == "settled":
         if history.last("relabeling", False):
             return True
-        noise = history.noise_estimate(ledger.given)
-        return noise >= s.noise_needed and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
+        # Proposals harm nothing: a person decides, however few labels look wrong.
+        noisy = s.relabel == "propose" or history.noise_estimate(ledger.given) >= s.noise_needed
+        return noisy and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
 
 

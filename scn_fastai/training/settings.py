@@ -27,7 +27,8 @@ class SCNSettings:
     weighting and rank loss; before that epoch the network trains as an ordinary one.
 
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
-    (``ledger.proposals``), and a person decides. The next epoch trains on what was decided.
+    (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of
+    labels that look wrong.
 
     >>> SCNSettings().change(beta=0.8).beta
     0.8

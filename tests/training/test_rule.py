@@ -31,6 +31,7 @@ def test_it_waits_until_enough_labels_look_wrong(wrong, needed, begins):
     assert figures["noise_estimate"] == pytest.approx(wrong * 7 / 5) and figures["settled"] == 1
     s = SCNSettings(noise_needed=needed)
     assert may_relabel(s, ledger, seen, 8, 10) == begins
+    assert may_relabel(s.change(relabel="propose"), ledger, seen, 8, 10)  # a person may be asked in any case
     seen.end_epoch(**figures)
     assert may_weight(s, seen, 9, 10) == begins
     assert not may_weight(s, seen, 3, 10)  # a third of the epochs first
