@@ -121,7 +121,7 @@ def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: 
     from scn_fastai.experiments.compare import best_jobs, cells, finished
     from scn_fastai.experiments.compare import compare as run_all
     from scn_fastai.experiments.fit import expected_cost
-    from scn_fastai.plots.comparison import recipe_table
+    from scn_fastai.plots.comparison import recipe_table, waiting_words
 
     out = Path(options.out)
     grid = cells(names, seeds, how, source, out)
@@ -146,7 +146,7 @@ def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: 
     if options.json:
         print(json.dumps(result))
     else:
-        print(recipe_table(runs).to_string(index=False))
+        print("\n".join([recipe_table(runs).to_string(index=False), *waiting_words(runs)]))
         print(f"\nReport: {written}")
     return 0
 

@@ -18,7 +18,7 @@ def options_of_pretrain(verb: argparse.ArgumentParser) -> None:
         "--what", required=True, help="identity (people of the rendered faces) or web (half wrong labels)"
     )
     verb.add_argument("--how", help="identity by classification (default) or metric (CosFace: angles and a margin)")
-    verb.add_argument("--scn", action="store_true", help="train with SCN, beginning early (default:settled=0.75)")
+    verb.add_argument("--scn", action="store_true", help="train with SCN, beginning early and whatever the labels")
     verb.add_argument("--out", required=True, help="folder for the run, backbone.safetensors and its card")
     verb.add_argument("--resume", action="store_true", help="go on with the run in --out")
     verb.add_argument("--seed", type=int, default=0)

@@ -67,6 +67,26 @@ def recipe_table(table: pd.DataFrame, baseline: str = "plain") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def waiting_words(table: pd.DataFrame) -> list[str]:
+    """A sentence per recipe whose SCN waited in some runs until they ended, so that these were ordinary trainings.
+
+    >>> waiting_words(pd.DataFrame({"recipe": ["default"], "seed": [0], "alpha_doctor": ["not begun"], "changed": [0]}))
+    ['default: SCN never began in 1 of 1 run, which was an ordinary training: too few labels ... too late.']
+    """
+    if not {"alpha_doctor", "changed"} <= set(table):
+        return []
+    waited = (table["alpha_doctor"] == "not begun") & (table["changed"] == 0)
+    words = []
+    for name, own in waited.groupby(table["recipe"], sort=False):
+        if own.any():
+            was = "which was an ordinary training" if own.sum() == 1 else "which were ordinary trainings"
+            words.append(
+                f"{name}: SCN never began in {own.sum()} of {counted(len(own), 'run')}, {was}: too few labels looked "
+                "wrong (noise_needed), or predictions settled too late."
+            )
+    return words
+
+
 def _by_seed(table: pd.DataFrame, recipe: str, column: str) -> pd.Series:
     mine = table[table["recipe"] == recipe].set_index("seed")
     return pd.to_numeric(mine[column], errors="coerce") if column in mine else pd.Series(dtype=float)
@@ -135,6 +155,7 @@ def write_comparison(
     recipes, seeds = (counted(table[name].nunique(), name) for name in ("recipe", "seed"))
     lead = f"{counted(len(table), 'training')}: {recipes}, {seeds}."
     figures = [html.how_to_read(READ["table"].format(base=baseline)), html.html_table(recipe_table(table, baseline))]
+    figures += [html.paragraph(words) for words in waiting_words(table)]
     parts = [
         "<h1>SCN: recipes side by side</h1>",
         html.paragraph(lead, "lead"),

@@ -20,8 +20,9 @@ def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch:
     if s.relabel_from == "settled":
         if history.last("relabeling", False):
             return True
-        noise = history.noise_estimate(ledger.given)
-        return noise >= s.noise_needed and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
+        # Proposals harm nothing: a person decides, however few labels look wrong.
+        noisy = s.relabel == "propose" or history.noise_estimate(ledger.given) >= s.noise_needed
+        return noisy and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
 
 
@@ -50,8 +51,7 @@ def relabel_all(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Non
     eligible = eligible & history.now_low if s.scope == "low" else eligible
     change = relabel(history.evidence, reference, eligible, s.relabel_margin)
     if s.budget is not None:
-        most = min(s.budget, history.noise_estimate(ledger.given)) if s.budget_cap else s.budget
-        budget = grown_budget(most, history.count("relabeling"), s.budget_ramp)
+        budget = grown_budget(s.budget, history.count("relabeling"), s.budget_ramp)
         change = most_doubted(change, reference, budget)
     everyone = torch.arange(len(reference), device=reference.device)
     _tell(s, ledger, everyone, change, eligible, history.now_alpha, history.now_low)

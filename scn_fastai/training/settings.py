@@ -27,7 +27,8 @@ class SCNSettings:
     weighting and rank loss; before that epoch the network trains as an ordinary one.
 
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
-    (``ledger.proposals``), and a person decides. The next epoch trains on what was decided.
+    (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of
+    labels that look wrong.
 
     >>> SCNSettings().change(beta=0.8).beta
     0.8
@@ -53,7 +54,6 @@ class SCNSettings:
     evidence: str = "averaged"  # 'step': this batch's prediction (paper); 'averaged': over epochs
     evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
     budget: float | None = 0.18  # at most this share of the training set is relabeled at a time; None: no limit
-    budget_cap: bool = True  # nor more than the share of labels that look wrong (`noise_estimate`)
     budget_ramp: int = 10  # epochs over which the budget grows to that share
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)

@@ -149,8 +149,8 @@ def test_the_rows_are_those_of_the_paper():
     assert [(r.pretraining, r.recipe, r.paper) for r in TABLE3] == [
         (None, "plain", 72.00),
         ("web", "plain", 78.97),
-        ("web", "default:settled=0.75", 80.42),
-        ("web-scn", "default:settled=0.75", 82.45),
+        ("web", "default:settled=0.75:noise_needed=0", 80.42),
+        ("web-scn", "default:settled=0.75:noise_needed=0", 82.45),
     ]
 
 
@@ -160,7 +160,12 @@ def test_table3_runs_each_row_once_and_never_again(tmp_path, monkeypatch):
     runs = table3(tmp_path, [3], SIZE, progress=lambda done, total, line: told.append((done, total)))
     assert told == [(1, 2), (2, 2), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert runs["row"].tolist() == [row.name for row in TABLE3] and (runs["seed"] == 3).all()
-    names = ("scratch-plain", "web-plain", "web-default_settled=0.75", "web-scn-default_settled=0.75")
+    names = (
+        "scratch-plain",
+        "web-plain",
+        "web-default_settled=0.75_noise_needed=0",
+        "web-scn-default_settled=0.75_noise_needed=0",
+    )
     starts = [Run.load(tmp_path / f"{name}-seed3").settings.get("pretrained") for name in names]
     assert runs["scn_began"].isna().tolist()[:2] == [True, True]
     hashes = [None if start is None else start["sha256"] for start in starts]

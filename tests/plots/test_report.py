@@ -179,6 +179,14 @@ def test_a_comparison_stands_alone(tmp_path):
     pd.testing.assert_frame_equal(table, runs())
 
 
+def test_a_comparison_says_where_scn_never_began(tmp_path):
+    runs = pd.DataFrame({"recipe": ["plain", "default", "default"], "seed": [0, 0, 1], "changed": [0, 0, 9]})
+    runs = runs.assign(accuracy_last=0.5, accuracy_best=0.6, alpha_doctor=["healthy", "not begun", "healthy"])
+    text = write_comparison(runs, {}, tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "default: SCN never began in 1 of 2 runs, which was an ordinary training: too few labels" in text
+    assert "never began" not in write_comparison(runs[runs.seed != 0], {}, tmp_path / "d.html").read_text("utf-8")
+
+
 def test_a_comparison_of_one_seed_and_without_curves(tmp_path):
     table = runs()
     page = text_of(write_comparison(table[table["seed"] == 0], {}, tmp_path / "c.html"))

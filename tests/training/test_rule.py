@@ -1,22 +1,39 @@
-"""The relabeling rule over the whole training set: budget and cap."""
+"""The relabeling rule: when it may begin."""
 
+import pytest
 import torch
 
 from scn_fastai import LabelLedger, SCNHistory, SCNSettings
-from scn_fastai.training.rule import relabel_all
+from scn_fastai.training.rule import may_relabel, may_weight
+
+N, C = 100, 8
 
 
-def test_the_budget_is_capped_by_the_share_of_labels_that_look_wrong():
-    likely = torch.arange(8.0).flip(0).softmax(0).repeat(100, 1)  # class 0 first, class 7 last
-    given = torch.zeros(100, dtype=torch.long)
-    given[:40], given[40:50] = 1, 7  # 40 labels are second, 10 are ruled out: 10 % * 7 / 5 look wrong
-    changed = {}
-    for cap in (True, False):
-        ledger, history = LabelLedger(given), SCNHistory(100, 8)
-        history.begin_epoch("cpu")
-        history.average(torch.arange(100), likely, 0.7)
-        rule = SCNSettings(budget=1.0, budget_cap=cap, budget_ramp=1, relabel_margin=0.0)
-        relabel_all(rule, ledger, history)
-        changed[cap] = (ledger.current != ledger.given).nonzero().squeeze(1).tolist()
-    assert len(changed[True]) == 14 and set(range(40, 50)) <= set(changed[True])
-    assert changed[False] == list(range(50))
+def history(wrong):
+    """Two epochs in which every sample is surely of class 0, and the ledger that gives a share of them class 7."""
+    likely = torch.arange(float(C)).flip(0).softmax(0).repeat(N, 1)
+    given = torch.zeros(N, dtype=torch.long)
+    given[: round(N * wrong)] = C - 1
+    ledger, seen = LabelLedger(given), SCNHistory(N, C)
+    for epoch in range(2):
+        seen.begin_epoch("cpu")
+        seen.see(torch.arange(N), torch.full((N,), 0.5), likely, torch.zeros(N, dtype=torch.bool))
+        seen.average(torch.arange(N), likely, 0.7)
+        figures = {"settled": seen.settled_share(), "noise_estimate": seen.noise_estimate(given)}
+        if epoch == 0:
+            seen.end_epoch(**figures)
+    return ledger, seen, figures
+
+
+@pytest.mark.parametrize("wrong, needed, begins", [(0.3, 0.11, True), (0.05, 0.11, False), (0.05, 0.0, True)])
+def test_it_waits_until_enough_labels_look_wrong(wrong, needed, begins):
+    ledger, seen, figures = history(wrong)
+    assert figures["noise_estimate"] == pytest.approx(wrong * 7 / 5) and figures["settled"] == 1
+    s = SCNSettings(noise_needed=needed)
+    assert may_relabel(s, ledger, seen, 8, 10) == begins
+    assert may_relabel(s.change(relabel="propose"), ledger, seen, 8, 10)  # a person may be asked in any case
+    seen.end_epoch(**figures)
+    assert may_weight(s, seen, 9, 10) == begins
+    assert not may_weight(s, seen, 3, 10)  # a third of the epochs first
+    named = s.change(weight_from=2, relabel_from=2)  # an epoch by name waits for nothing
+    assert may_weight(named, seen, 2, 10) and may_relabel(named, ledger, seen, 2, 10)
