@@ -36,7 +36,7 @@ def run(options: Namespace) -> int:
 
     if options.name == "table3":
         raise SettingsError("Table 3 pretrains first, so it has a command of its own: scn table3.")
-    asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), _seeds(options.seeds)
+    asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), seeds_of(options.seeds)
     out = Path(options.out or f"runs/experiments/{size.name}")
     jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)
     _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
@@ -113,7 +113,8 @@ def _size(options: Namespace):
     return replace(size, source=replace(size.source, **source), train=replace(size.train, **train), about=about)
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
+    """Seeds from ``0,1,2``, each once."""
     try:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from scn_fastai.cli import experiment
 from scn_fastai.errors import RunError, SettingsError
 
 
@@ -76,20 +77,17 @@ def pretrain(options: Namespace) -> int:
 
 
 def table3(options: Namespace) -> int:
-    """The four rows of Table 3, several seeds."""
-    from scn_fastai.experiments.pretrain import settings_of, table3_summary
-    from scn_fastai.experiments.pretrain import table3 as run_all
+    """The four rows of Table 3, several seeds, beside what the paper printed."""
+    from scn_fastai.experiments.table3 import table3 as run_all
+    from scn_fastai.plots.comparison import waiting_words
 
-    seeds, out = _seeds(options.seeds), Path(options.out)
-    setup = {"size": options.size, "seeds": seeds, **settings_of(options.size)}
+    seeds, out = experiment.seeds_of(options.seeds), Path(options.out)
     with tqdm(unit="epoch", file=sys.stderr, mininterval=1) as bar:
         runs = run_all(out, seeds, options.size, options.jobs, options.path, lambda *told: _move(bar, *told))
-    table = table3_summary(runs)
-    result = {"table": json.loads(table.to_json(orient="records")), "runs": json.loads(runs.to_json(orient="records"))}
-    result["setup"] = setup
-    (out / "table3.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print(json.dumps(result) if options.json else f"{table.to_string(index=False)}\n\n{out / 'table3.json'}")
-    return 0
+    for words in waiting_words(runs[runs["recipe"] != "plain"].assign(recipe=runs["line"])):
+        _say(words)
+    _say(f"A row for each training: {out / 'table3.csv'}")
+    return experiment.show(out, "table3", options.json)
 
 
 def _move(bar: tqdm, done: int, total: int, line: str) -> None:
@@ -97,13 +95,6 @@ def _move(bar: tqdm, done: int, total: int, line: str) -> None:
     bar.set_postfix_str(line, refresh=False)
     bar.n = done
     bar.refresh()
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise SettingsError(f"{text!r} are no seeds: give whole numbers separated by commas, such as 0,1,2.") from None
 
 
 def _command(options: Namespace) -> str:

@@ -98,7 +98,7 @@ def run_experiment(
     left = [cell for folder, cell in cells.items() if folder not in known]
     found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
     known |= {cell.folder: summary for cell, summary in zip(left, found, strict=True)}
-    made, n = _made_by(), len(asked.lines)
+    made, n = made_by(), len(asked.lines)
     rows = [
         {"experiment": asked.name, "size": size.name, "order": number % n, **known[cell.folder], **_of_line(line, cell)}
         | {"folder": cell.folder.relative_to(out).as_posix(), **made}
@@ -106,7 +106,7 @@ def run_experiment(
     ]
     table = pd.DataFrame(rows)
     about = {"format": FORMAT, "experiment": asked.name, "title": asked.title, "size": size.name, "about": size.about}
-    _write(out, asked.name, table, about | {"seeds": seeds, "claims": _claims(asked)})
+    write_results(out, asked.name, table, about | {"seeds": seeds, "claims": claims_of(asked)})
     return table
 
 
@@ -167,7 +167,8 @@ def _refused(cell: Cell) -> str | None:
     return None
 
 
-def _claims(asked: Experiment) -> list[dict]:
+def claims_of(asked: Experiment) -> list[dict]:
+    """An experiment's claims as plain values."""
     return [{"text": c.text, "better": c.better, "than": c.than} for c in asked.claims]
 
 
@@ -181,7 +182,7 @@ def _of_line(line: Line, cell: Cell) -> dict:
     return row | {"batch_size": t.batch_size, "lr": t.lr, "wd": t.wd}
 
 
-def _made_by() -> dict:
+def made_by() -> dict:
     """Versions and commit of the code that runs, with a + where files differ from the commit."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
@@ -191,7 +192,12 @@ def _made_by() -> dict:
     return {name: version(name) for name in ("scn_fastai", "torch", "fastai")} | {"commit": commit}
 
 
-def _write(out: Path, name: str, table: pd.DataFrame, about: dict) -> None:
+def write_results(out: Path, name: str, table: pd.DataFrame, about: dict) -> None:
+    """Write a table of results as ``NAME.csv`` and ``NAME.parquet``, and its description as ``NAME.json``.
+
+    Raises:
+        RunError: they cannot be written.
+    """
     text = table.assign(error=table["error"].astype("string")) if "error" in table else table
     try:
         out.mkdir(parents=True, exist_ok=True)

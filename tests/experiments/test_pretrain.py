@@ -1,35 +1,27 @@
-"""Pretraining stand-ins: who is in which part, backbones with their cards, and Table 3's rows."""
+"""Pretraining stand-ins: who is in which part, and backbones with their cards."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from scn_fastai import Run, rendered_faces
 from scn_fastai.cli import main
-from scn_fastai.errors import DataError, RunError, SettingsError
-from scn_fastai.experiments import pretrain
+from scn_fastai.errors import DataError, SettingsError
 from scn_fastai.experiments.compare import run_cell
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.pretrain import (
     PRETRAININGS,
-    TABLE3,
-    Row,
-    Size,
     Task,
     for_pretraining,
     pretrain_cell,
     save_pretrained,
-    table3,
-    table3_summary,
 )
 from scn_fastai.training.network import build_network
 from scn_fastai.training.pretrained import backbone_card, load_backbone
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=16, device="cpu", half=False)
-SIZE = Size(64, 32, TRAIN, replace(TRAIN, lr=0.01))
 pytestmark = pytest.mark.usefixtures("small_rendered")
 
 
@@ -91,8 +83,6 @@ def test_an_unknown_task_or_pretraining():
         pretrain_cell("ms-celeb", TRAIN, "x")
     with pytest.raises(SettingsError, match="Who a person is has no label noise here"):
         pretrain_cell("identity", TRAIN, "x", noise=0.3)
-    with pytest.raises(SettingsError, match="There is no size 'huge' of Table 3; there are: tiny, quick, full"):
-        table3("x", [0], "huge")
 
 
 # ---- backbones ----
@@ -107,11 +97,8 @@ def test_every_pretraining_leaves_a_backbone_that_loads(name, tmp_path):
     assert card["arch"] == "small" and card["command"] == "scn pretrain"
     assert card["figures"]["accuracy_last"] == summary["accuracy_last"]
     assert card["input"]["mean"] == pytest.approx(run.settings["input"]["mean"])
-    assert (
-        ("people of the" in card["trained_on"])
-        == name.startswith("identity")
-        == (0 <= card["figures"].get("verification_auroc", -1) <= 1)
-    )
+    assert ("people of the" in card["trained_on"]) == name.startswith("identity")
+    assert ("verification_auroc" in card["figures"]) == name.startswith("identity")
     assert card["how"] == ("metric" if name == "identity-metric" else "classification")
     model = build_network("small", 8)
     report = load_backbone(model, file, tell=None)
@@ -140,64 +127,6 @@ def test_metric_learning_on_the_command_line(tmp_path, capsys):
     card = json.loads(capsys.readouterr().out)["card"]
     assert card["how"] == "metric" and card["trained_on"].endswith("recipe cosface")
     assert "--what identity --how metric" in card["command"] and 0 <= card["figures"]["verification_auroc"] <= 1
-
-
-# ---- Table 3 ----
-
-
-def test_the_rows_are_those_of_the_paper():
-    assert [(r.pretraining, r.recipe, r.paper) for r in TABLE3] == [
-        (None, "plain", 72.00),
-        ("web", "plain", 78.97),
-        ("web", "default:settled=0.75:noise_needed=0", 80.42),
-        ("web-scn", "default:settled=0.75:noise_needed=0", 82.45),
-    ]
-
-
-@pytest.mark.slow
-def test_table3_runs_each_row_once_and_never_again(tmp_path, monkeypatch):
-    told = []
-    runs = table3(tmp_path, [3], SIZE, progress=lambda done, total, line: told.append((done, total)))
-    assert told == [(1, 2), (2, 2), (1, 4), (2, 4), (3, 4), (4, 4)]
-    assert runs["row"].tolist() == [row.name for row in TABLE3] and (runs["seed"] == 3).all()
-    names = (
-        "scratch-plain",
-        "web-plain",
-        "web-default_settled=0.75_noise_needed=0",
-        "web-scn-default_settled=0.75_noise_needed=0",
-    )
-    starts = [Run.load(tmp_path / f"{name}-seed3").settings.get("pretrained") for name in names]
-    assert runs["scn_began"].isna().tolist()[:2] == [True, True]
-    hashes = [None if start is None else start["sha256"] for start in starts]
-    own = {
-        name: backbone_card(tmp_path / f"pretrain-{name}-seed3" / pretrain.FILE)["sha256"]
-        for name in ("web", "web-scn")
-    }
-    assert hashes == [None, own["web"], own["web"], own["web-scn"]]
-
-    def never(*_):
-        raise AssertionError("a finished run was run again")
-
-    monkeypatch.setattr("scn_fastai.experiments.compare.run_cell", never)
-    pd.testing.assert_frame_equal(table3(tmp_path, [3], SIZE), runs)
-    with pytest.raises(RunError, match=r"holds a run with other settings \(train\)"):
-        table3(tmp_path, [3], replace(SIZE, pretrain=replace(TRAIN, epochs=2)))
-
-
-def test_the_summary_is_mean_and_deviation_over_seeds():
-    rows = [Row("a", None, "plain", 72.0), Row("b", "web", "plain", 78.97)]
-    found = [(rows[0], 0.5), (rows[0], 0.6), (rows[1], 0.7), (rows[1], 0.8)]
-    runs = pd.DataFrame(
-        [
-            {"row": r.name, "paper_rafdb": r.paper, "accuracy_last": value, "scn_began": 3 if value > 0.7 else None}
-            for r, value in found
-        ]
-    )
-    table = table3_summary(runs)
-    assert table["accuracy"].tolist() == [55.0, 75.0] and table["seeds"].tolist() == [2, 2]
-    assert table["std"].tolist() == [pytest.approx(7.07), pytest.approx(7.07)]  # 10 / sqrt(2)
-    assert table["SCN at work"].tolist() == [0, 1]
-    assert table["paper (RAF-DB)"].tolist() == [72.0, 78.97]
 
 
 # ---- the command line ----
@@ -231,8 +160,3 @@ def test_pretrain_then_train_from_it(tmp_path, capsys):
 def test_what_makes_no_sense_is_one_sentence(options, match, tmp_path, capsys):
     assert main(["pretrain", *options, "--out", str(tmp_path / "x")]) == 2
     assert match in capsys.readouterr().err
-
-
-def test_seeds_that_are_none(tmp_path, capsys):
-    assert main(["table3", "--seeds", "a", "--out", str(tmp_path)]) == 2
-    assert "'a' are no seeds" in capsys.readouterr().err
