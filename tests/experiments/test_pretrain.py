@@ -78,7 +78,8 @@ def test_an_unknown_task_or_pretraining():
     with pytest.raises(SettingsError, match="There is no task 'faces': it is identity, web or target"):
         Task("faces").load()
     with pytest.raises(
-        SettingsError, match="There is no pretraining 'ms-celeb'; there are: identity, identity-scn, web"
+        SettingsError,
+        match="There is no pretraining 'ms-celeb'; there are: identity, identity-scn, identity-metric, web",
     ):
         pretrain_cell("ms-celeb", TRAIN, "x")
     with pytest.raises(SettingsError, match="Who a person is has no label noise here"):
