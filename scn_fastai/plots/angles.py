@@ -105,6 +105,7 @@ def _angles() -> np.ndarray:
 
 
 def _on_circle(angle: np.ndarray, radius: float) -> dict:
+    angle = np.r_[angle, angle[:1]]  # once around
     return {"x": plain(radius * np.cos(angle), 3), "y": plain(radius * np.sin(angle), 3)}
 
 
