@@ -11,7 +11,7 @@ from scn_fastai.methods.parts import MethodCallback, add_callback
 
 
 def cosface_logits(features: Tensor, weight: Tensor, target: Tensor, scale: float, margin: float) -> Tensor:
-    """z_ij = s (cos(x_i, W_j) - m [j = y_i]), with cos(x, W) = x . W / (||x|| ||W||) (CosFace, Eq. 4).
+    """z_ij = s (cos(x_i, W_j) - m [j = y_i]), with cos(x, W) = x . W / (||x|| ||W||) (CosFace, L_lmc).
 
     Their cross-entropy is the CosFace loss. How long x and W are is taken out, so only the angles can be learned; and
     the own class must win by m, so that faces of one person come closer than it takes to tell them from the others.
@@ -84,8 +84,8 @@ def check(scale: float = 16.0, margin: float = 0.2) -> None:
 def prepare(learn: Learner, faces=None, scale: float = 16.0, margin: float = 0.2) -> None:
     """Train with the CosFace loss (see `cosface_logits`).
 
-    The paper has s = 64 and m = 0.35 for millions of faces of ten thousand people; by its lower bound (Eq. 6),
-    s >= (C - 1) / C ln((C - 1) P / (1 - P)), s = 16 is enough for 1,000 people with P = 0.9999.
+    The paper has s = 64 and m = 0.35, for millions of photographs. Its lower bound for C people who shall be known with
+    a probability P, s >= (C - 1) / C ln((C - 1) P / (1 - P)), asks for 15.5 where C = 560 and P = 0.9999; hence 16.
 
     Raises:
         SettingsError: an option is out of its range.
@@ -99,7 +99,7 @@ METHOD = Method(
     prepare=prepare,
     about="metric learning: cross-entropy of scaled cosines, less a margin on the right one",
     paper="H. Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018",
-    assumes="labels are right, and classes lie in directions: how long a feature is says nothing; needs more epochs",
+    assumes="labels are right, and classes lie in directions: how long a feature is says nothing",
     costs="two normalisations: next to nothing",
     options={"scale": 16.0, "margin": 0.2},
     check=check,
