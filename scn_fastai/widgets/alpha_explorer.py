@@ -18,7 +18,7 @@ from scn_fastai.plots.explorer import (
     samples_in_bars,
     shown_words,
 )
-from scn_fastai.plots.life import SampleLife, life_figure, sample_life
+from scn_fastai.plots.life import SampleLife, life_parts, sample_life
 from scn_fastai.plots.sample_table import (
     GROUP_WORDS,
     chosen_samples,
@@ -248,11 +248,11 @@ class AlphaExplorer(Panel):
             self._draw_life(sample_life(self.run, self.grid.focused))
 
     def _draw_life(self, life: SampleLife) -> None:
-        figure = life_figure(life, faces_at(self.grid.images, [life.sample])[0][0], self._epoch(), LIFE)
+        parts = life_parts(life, faces_at(self.grid.images, [life.sample])[0][0], self._epoch(), LIFE)
         if self._life is None:  # made late: a second plotly costs the browser half a second
-            self._life = life, live(figure)
+            self._life = life, live(go.Figure(parts), parts)
         else:
-            redraw(self._life[1], figure)
+            redraw(self._life[1], parts)
             self._life = life, self._life[1]
         self._below.children = [self._life[1]]
 
