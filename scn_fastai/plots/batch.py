@@ -25,6 +25,7 @@ AREA, HEAD, FOOT, LEFT, RIGHT = 516, 56, 34, 74, 206  # height of the drawing ar
 LINE = 19  # pixels between the words of two lines that lie close
 RAISES, LOWERS = "alpha rises", "alpha falls"
 OCHRE = "#8A5F00"  # ORANGE as letters and lines, which have to be read on white
+BAND = "#CFE8F7"  # behind what is selected: a pale SKY
 AXES = {"alpha": "alpha", "wce": "WCE", "gradient": "dL / d alpha"}
 
 
@@ -55,9 +56,12 @@ class BatchPicture(NamedTuple):
     levels: list[Level]
     titles: dict[str, str]  # words above each panel
     panels: dict[str, tuple[int, int]]
+    selected: list[int]  # places on the axis
 
 
-def batch_picture(report: BatchReport, strip: bool = False, title: str = "") -> BatchPicture:
+def batch_picture(
+    report: BatchReport, strip: bool = False, title: str = "", selected: Sequence[int] = ()
+) -> BatchPicture:
     """Everything that is drawn of a report, as numbers and words."""
     order = report.order.numpy()
     names = ("alpha", "low", "wce", "gradient_wce", "gradient_rank", "gradient", "changed")
@@ -73,7 +77,7 @@ def batch_picture(report: BatchReport, strip: bool = False, title: str = "") -> 
               "gradient": "gradient of the loss: training moves each alpha against it"}  # fmt: skip
     split = None if alone else float((~columns[1]).sum()) - 0.5
     return BatchPicture(order, *columns, split, top, None if alone or high >= low + margin else (high, low + margin),
-                        levels, titles, panels)  # fmt: skip
+                        levels, titles, panels, report.order.argsort()[list(selected)].tolist())  # fmt: skip
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -100,6 +104,7 @@ def batch_figure(
     images: np.ndarray | None = None,
     names: Sequence[str] | None = None,
     title: str = "",
+    selected: Sequence[int] = (),
 ) -> go.Figure:
     """A batch under the lens: samples ranked by alpha, the hinge between the groups, WCE, and dL / d alpha.
 
@@ -113,6 +118,7 @@ def batch_figure(
             where there are at most 32. None: no faces.
         names: a name for each sample, for the words at the mouse.
         title: words before those on the hinge.
+        selected: positions in the batch; a band runs through their bars, and their faces are framed.
 
     Raises:
         DataError: there are not as many faces or names as samples.
@@ -123,7 +129,7 @@ def batch_figure(
     >>> [trace.name for trace in batch_figure(report).data][:3]
     ['high group (1)', 'low group (1)', 'label would change (1)']
     """
-    return go.Figure(batch_parts(report, images, names, title))
+    return go.Figure(batch_parts(report, images, names, title, selected))
 
 
 def batch_parts(
@@ -131,11 +137,12 @@ def batch_parts(
     images: np.ndarray | None = None,
     names: Sequence[str] | None = None,
     title: str = "",
+    selected: Sequence[int] = (),
 ) -> dict:
     """Data and layout of `batch_figure` as plain dicts: quicker than a figure where a slider asks for many."""
     check_lengths(report, images, names)
     strip = images is not None and len(images) <= MOST_IN_STRIP
-    picture = batch_picture(report, strip, title)
+    picture = batch_picture(report, strip, title, selected)
     layout = look() | {"shapes": _shapes(picture), "annotations": _annotations(picture)} | _axes(picture)
     layout["images"] = _strip(images[picture.order], picture) if strip else []
     legend = {"yref": "paper", "font": {"size": 14}, "entrywidth": 0}
@@ -190,7 +197,8 @@ def _traces(picture: BatchPicture, hover: Sequence[str]) -> list[dict]:
         marker = {"symbol": symbol, "size": size, "color": color, "line": {"color": "white", "width": 1}}
         return {"type": "scatter", "mode": "markers", "x": place[who].tolist(), "y": plain(y[who]), "yaxis": axis,
                 "name": name, "marker": marker, "hovertext": words[who].tolist(), "hoverinfo": "text",
-                "cliponaxis": False, "legend": "legend2" if axis == "y3" else "legend"}  # fmt: skip
+                "customdata": picture.order[who].tolist(), "cliponaxis": False,
+                "legend": "legend2" if axis == "y3" else "legend"}  # fmt: skip
 
     everyone, low, changed = np.ones(len(place), dtype=bool), picture.low, picture.changed
     stars, size = picture.alpha + 0.035 * picture.top, 10 if len(place) <= 64 else 7
@@ -223,7 +231,20 @@ def _shapes(picture: BatchPicture) -> list[dict]:
             bottom, top = domain(picture.panels, name)
             shapes.append({"type": "line", "xref": "x", "yref": "paper", "x0": picture.split, "x1": picture.split,
                            "y0": bottom, "y1": top, "line": {"color": INK, "width": 2, "dash": "dash"}})  # fmt: skip
-    return shapes
+    return shapes + _frames(picture)
+
+
+def _frames(picture: BatchPicture) -> list[dict]:
+    """What marks the selected samples: a band behind all panels, a frame around the face."""
+    frames = []
+    for place in picture.selected:
+        ends = {"type": "rect", "xref": "x", "x0": place - 0.5, "x1": place + 0.5, "yref": "paper"}
+        line = {"color": INK, "width": 1}
+        frames.append(ends | {"y0": 0, "y1": 1, "fillcolor": BAND, "line": line, "layer": "below"})
+        if "strip" in picture.panels:
+            bottom, top = domain(picture.panels, "strip")
+            frames.append(ends | {"y0": bottom, "y1": top, "line": {"color": INK, "width": 3}})
+    return frames
 
 
 def _annotations(picture: BatchPicture) -> list[dict]:

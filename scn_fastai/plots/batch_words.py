@@ -67,7 +67,12 @@ def relabel_words(report: BatchReport) -> str:
 
 
 def hover_words(report: BatchReport, names: Sequence[str] | None = None) -> list[str]:
-    """For each sample of the batch, in the batch's own order, everything that is known of it."""
+    """The lines of `sample_lines` as plotly writes them beside the mouse."""
+    return ["<br>".join(map(markup, lines)) for lines in sample_lines(report, names)]
+
+
+def sample_lines(report: BatchReport, names: Sequence[str] | None = None) -> list[list[str]]:
+    """For each sample of the batch, in the batch's own order, everything that is known of it, line by line."""
     size, high = len(report.alpha), int((~report.low).sum())
     rank = report.order.argsort().tolist()
     names = [f"sample {i}" for i in range(size)] if names is None else names
@@ -77,7 +82,7 @@ def hover_words(report: BatchReport, names: Sequence[str] | None = None) -> list
     for i, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         alpha, weight, target, best, p_max, p_given, wce, gradient, of_wce, of_rank, of_logits = row
         group = "high group" if rank[i] < high else "low group"
-        lines = (
+        words.append([
             names[i],
             f"label: {report.classes[target]}",
             f"alpha = {alpha:.4f}, rank {rank[i] + 1} of {size}, {group}; weight {weight:.3f}",
@@ -86,8 +91,7 @@ def hover_words(report: BatchReport, names: Sequence[str] | None = None) -> list
             f"dL / d alpha = {gradient:+.5f} (WCE {of_wce:+.5f}, RR {of_rank:+.5f})",
             f"|dL / d logits| = {of_logits:.5f}",
             report.why[i],
-        )
-        words.append("<br>".join(markup(line) for line in lines))
+        ])  # fmt: skip
     return words
 
 

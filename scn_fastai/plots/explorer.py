@@ -35,19 +35,15 @@ def run_marks(run: Run, table: pd.DataFrame) -> Marks:
     """The marks of a run, for the table of one of its epochs (all samples, see `sample_table`)."""
     scn = run.settings.get("scn", {})
     alpha = table["alpha"].to_numpy()
-    alpha = np.sort(alpha[np.isfinite(alpha)])[::-1]
-    split = None
+    alpha, split = alpha[np.isfinite(alpha)], None
     if len(alpha) > 1 and scn.get("beta") is not None:
-        size = high_group_size(len(alpha), scn["beta"])
-        split = float(alpha[size - 1 : size + 1].mean())
-    ends = [end for e in range(run.history.epoch) for end in _ends(run.history.epoch_arrays(e)["alpha"])]
-    room = (np.floor(min(ends) * 20) / 20, np.ceil(max(ends) * 20) / 20) if ends else (0.0, 1.0)
+        low = len(alpha) - high_group_size(len(alpha), scn["beta"])
+        ends = [low - 1, low]  # the last of the low group and the first of the high one
+        split = float(np.partition(alpha, ends)[ends].mean())
+    all_alphas = [run.history.epoch_arrays(e)["alpha"] for e in range(run.history.epoch)]
+    first, last = (end.reduce([end.reduce(alphas) for alphas in all_alphas]) for end in (np.fmin, np.fmax))  # skip NaN
+    room = (np.floor(first * 20) / 20, np.ceil(last * 20) / 20) if np.isfinite(first) else (0.0, 1.0)
     return Marks(split, scn.get("rank_margin"), scn.get("relabel_margin"), tuple(map(float, room)))
-
-
-def _ends(alpha: np.ndarray) -> list[float]:
-    alpha = alpha[np.isfinite(alpha)]
-    return [alpha.min(), alpha.max()] if len(alpha) else []
 
 
 def epoch_words(run: Run, table: pd.DataFrame, epoch: int = -1) -> list[str]:

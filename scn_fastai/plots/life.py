@@ -20,10 +20,10 @@ from scn_fastai.plots.style import (
     PURPLE,
     VERMILION,
     counted,
+    look,
     markup,
     plain,
     sentence,
-    tidy,
 )
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.run import Run
@@ -160,39 +160,49 @@ def life_figure(
     """
     if not len(life.alpha):
         return sentence(NO_LIFE, size[1])
-    figure = go.Figure()
-    epochs = list(range(len(life.alpha)))
+    return go.Figure(life_parts(life, image, epoch, size))
+
+
+def life_parts(
+    life: SampleLife, image: np.ndarray | None = None, epoch: int | None = None, size: tuple[int, int] = (900, 420)
+) -> dict:
+    """Data and layout of `life_figure` as plain dicts, for a run with epochs: quicker where a slider asks for many."""
+    epochs, data = list(range(len(life.alpha))), []
     for name, words, color, dash in LINES:
-        figure.add_scatter(x=epochs, y=plain(getattr(life, name), 5), name=words, mode="lines+markers",
-                           line={"color": color, "dash": dash, "width": 3},
-                           hovertemplate=f"epoch %{{x}}: {words} %{{y:.3f}}<extra></extra>")  # fmt: skip
+        data.append({"type": "scatter", "x": epochs, "y": plain(getattr(life, name), 5), "name": words,
+                     "mode": "lines+markers", "line": {"color": color, "dash": dash, "width": 3},
+                     "hovertemplate": f"epoch %{{x}}: {words} %{{y:.3f}}<extra></extra>"})  # fmt: skip
     begin = [] if not life.began else [life.began - 0.5] * 2
-    line = {"color": GREY, "dash": "dash", "width": 2}
-    figure.add_scatter(x=begin, y=[0, 1.02][: len(begin)], mode="lines", line=line, name="weighting begins",
-                       showlegend=bool(begin), hoverinfo="skip")  # fmt: skip
-    _add_labels(figure, life, epochs)
+    data.append({"type": "scatter", "x": begin, "y": [0, 1.02][: len(begin)], "mode": "lines",
+                 "line": {"color": GREY, "dash": "dash", "width": 2}, "name": "weighting begins",
+                 "showlegend": bool(begin), "hoverinfo": "skip"})  # fmt: skip
     names = list(life.votes)[::-1]
     marker = {"color": [VERMILION if name == life.given else GREY for name in names]}
-    figure.add_bar(x=plain([life.votes[name] for name in names]), y=names, orientation="h", marker=marker,
-                   showlegend=False, xaxis="x3", yaxis="y3", hovertemplate="%{y}: %{x}<extra></extra>")  # fmt: skip
-    tidy(figure, markup(life.title), width=size[0], height=size[1], dragmode=False)
-    figure.update_layout(title={"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 12}})
+    votes = {"type": "bar", "x": plain([life.votes[name] for name in names]), "y": names, "orientation": "h",
+             "marker": marker, "showlegend": False, "xaxis": "x3", "yaxis": "y3",
+             "hovertemplate": "%{y}: %{x}<extra></extra>"}  # fmt: skip
+    layout = look(markup(life.title)) | {"width": size[0], "height": size[1], "dragmode": False}
+    layout["title"] |= {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 12}}
     legend = {"orientation": "h", "x": 0, "y": 1.03, "yanchor": "bottom", "font": {"size": 14}}
-    figure.update_layout(legend=legend, margin={"t": 96, "b": 50, "l": 10, "r": 20}, images=_picture(image))
-    return figure.update_layout(shapes=_lines(life, epoch), **_axes(life, 0.22 if image is not None else 0.0))
+    layout |= {"legend": legend, "margin": {"t": 96, "b": 50, "l": 10, "r": 20}, "images": _picture(image)}
+    layout |= {"shapes": _lines(life, epoch)} | _axes(life, 0.22 if image is not None else 0.0)
+    return {"data": [*data, *_labels_drawn(life, epochs), votes], "layout": layout}
 
 
-def _add_labels(figure: go.Figure, life: SampleLife, epochs: list[int]) -> None:
+def _labels_drawn(life: SampleLife, epochs: list[int]) -> list[dict]:
     """The label after each epoch as steps, and a mark for each change."""
     rows = label_rows(life)
-    figure.add_scatter(x=epochs, y=[rows[name] for name in life.labels], mode="lines", line={"color": INK, "width": 3,
-                       "shape": "hv"}, showlegend=False, hoverinfo="skip", yaxis="y2")  # fmt: skip
+    traces = [{"type": "scatter", "x": epochs, "y": [rows[name] for name in life.labels], "mode": "lines",
+               "line": {"color": INK, "width": 3, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip",
+               "yaxis": "y2"}]  # fmt: skip
     for by, (words, color, symbol) in BY.items():
         own = [event for event in life.events if event.by == by]
-        figure.add_scatter(x=[event.epoch for event in own], y=[rows.get(event.new, event.new) for event in own],
-                           mode="markers", marker={"color": color, "symbol": symbol, "size": 12}, name=words,
-                           customdata=[f"{event.old} → {event.new}" for event in own], showlegend=bool(own), yaxis="y2",
-                           hovertemplate=f"epoch %{{x}}: %{{customdata}}<extra>{words}</extra>")  # fmt: skip
+        traces.append({"type": "scatter", "x": [event.epoch for event in own],
+                       "y": [rows.get(event.new, event.new) for event in own], "mode": "markers",
+                       "marker": {"color": color, "symbol": symbol, "size": 12}, "name": words, "yaxis": "y2",
+                       "customdata": [f"{event.old} → {event.new}" for event in own], "showlegend": bool(own),
+                       "hovertemplate": f"epoch %{{x}}: %{{customdata}}<extra>{words}</extra>"})  # fmt: skip
+    return traces
 
 
 def _axes(life: SampleLife, left: float) -> dict:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from scn_fastai.errors import DataError, RunError
 from scn_fastai.plots.sprites import alpha_line
-from scn_fastai.plots.style import STATES, label_states
+from scn_fastai.plots.style import STATES, state_codes
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.run import Run
 
@@ -63,7 +63,9 @@ def sample_facts(run: Run, scores: Mapping[str, Sequence[float]] | None = None) 
     return table
 
 
-def sample_table(run: Run, epoch: int = -1, facts: pd.DataFrame | None = None) -> pd.DataFrame:
+def sample_table(
+    run: Run, epoch: int = -1, facts: pd.DataFrame | None = None, measures: Mapping[str, np.ndarray] | None = None
+) -> pd.DataFrame:
     """A row per training sample as an epoch left it: labels, alpha, group and predictions.
 
     To the columns of `sample_facts` come current (label after the epoch), state (a key of `STATES`), alpha, rank (of
@@ -76,30 +78,31 @@ def sample_table(run: Run, epoch: int = -1, facts: pd.DataFrame | None = None) -
         run: a run with its ledger and history.
         epoch: counted from 0, or from the end.
         facts: `sample_facts` of this run, if they are at hand.
+        measures: `sample_measures` of this epoch, if they are at hand.
 
     Raises:
         RunError: the run has no such epoch, or none at all.
     """
-    table = (sample_facts(run) if facts is None else facts).copy(deep=False)
-    epoch, given = _whole_epoch(run, epoch), run.ledger.given.cpu()
+    facts = sample_facts(run) if facts is None else facts
+    epoch, given = _whole_epoch(run, epoch), run.ledger.given.cpu().numpy()
     last = epoch == run.history.epoch - 1  # a person may have decided since: that is in `current`
-    current = run.ledger.current.cpu() if last else run.ledger.at(epoch)
-    table["current"] = pd.Categorical.from_codes(current.numpy(), run.classes)
-    truth = table["true"].cat.codes.to_numpy() if "true" in table else None
-    states = label_states(given, current, truth)
-    codes = sum(number * (states == key) for number, key in enumerate(STATES))  # quicker than to look up each word
-    table["state"] = pd.Categorical.from_codes(codes, list(STATES))
-    return table.assign(**_measured(run, epoch, given.numpy()))
+    current = (run.ledger.current.cpu() if last else run.ledger.at(epoch)).numpy()
+    states = state_codes(given, current, facts["true"].cat.codes.to_numpy() if "true" in facts else None)
+    labels = {"current": pd.Categorical.from_codes(current, run.classes)}
+    labels["state"] = pd.Categorical.from_codes(states, list(STATES))
+    measures = sample_measures(run, epoch) if measures is None else measures
+    return pd.DataFrame(dict(facts.items()) | labels | dict(measures), copy=False)
 
 
-def _measured(run: Run, epoch: int, given: np.ndarray) -> dict[str, np.ndarray]:
-    """What the network said in an epoch."""
+def sample_measures(run: Run, epoch: int) -> dict[str, np.ndarray]:
+    """The columns of `sample_table` that are what the network said in an epoch: no later decision changes them."""
+    epoch, given = _whole_epoch(run, epoch), run.ledger.given.cpu().numpy()
     arrays, probs = run.history.epoch_arrays(epoch), run.history.probs(epoch)
     alpha, seen = arrays["alpha"], np.isfinite(arrays["alpha"])
-    p_max, p_given = probs.max(1), probs[np.arange(len(given)), given]
-    guess = np.where(seen, np.nan_to_num(probs).argmax(1), -1)
+    guess, rows = probs.argmax(1), np.arange(len(given))
+    p_max, p_given = probs[rows, guess], probs[rows, given]
     return {
-        "predicted": pd.Categorical.from_codes(guess, run.classes),
+        "predicted": pd.Categorical.from_codes(np.where(seen, guess, -1), run.classes),
         "alpha": alpha,
         "rank": rank_within(alpha, given),
         "low": arrays["low"],
@@ -120,10 +123,15 @@ def rank_within(alpha: np.ndarray, classes: np.ndarray) -> np.ndarray:
     >>> rank_within(np.array([0.2, 0.9, 0.5, 0.7]), np.array([0, 0, 0, 1])).tolist()
     [0.0, 1.0, 0.5, nan]
     """
-    by_class = pd.Series(alpha).groupby(np.asarray(classes))
-    others = (by_class.transform("count") - 1).to_numpy(float)
-    others[others == 0] = np.nan
-    return ((by_class.rank() - 1) / others).to_numpy()
+    alpha, classes = np.asarray(alpha), np.asarray(classes)
+    ranks, known = np.full(len(alpha), np.nan), np.isfinite(alpha)
+    for label in np.unique(classes):
+        members = np.flatnonzero(known & (classes == label))
+        if len(members) > 1:
+            _, place, count = np.unique(alpha[members], return_inverse=True, return_counts=True)
+            last = np.cumsum(count) - 1  # of those with the same alpha
+            ranks[members] = (last - (count - 1) / 2)[place] / (len(members) - 1)
+    return ranks
 
 
 def scores_of(table: pd.DataFrame) -> dict[str, str]:
@@ -246,7 +254,8 @@ def doctor_words(run: Run, epoch: int = -1) -> str:
     epoch, scn = _whole_epoch(run, epoch), run.settings.get("scn", {})
     if not (scn.get("weight", True) or scn.get("rank", True)):
         return IGNORED
-    rows, began = epoch_rows(run), weighting_start(run)
+    rows = epoch_rows(run)
+    began = _first_weighted(rows)
     if began is not None and epoch < began:
         return NOT_BEGUN.format(began)
     if scn.get("rank_margin") is None:
@@ -257,7 +266,11 @@ def doctor_words(run: Run, epoch: int = -1) -> str:
 
 def weighting_start(run: Run) -> int | None:
     """The first epoch that weighted the logits, or None."""
-    return next((number for number, row in enumerate(epoch_rows(run)) if row.get("weighting", True)), None)
+    return _first_weighted(epoch_rows(run))
+
+
+def _first_weighted(rows: Sequence[Mapping]) -> int | None:
+    return next((number for number, row in enumerate(rows) if row.get("weighting", True)), None)
 
 
 def epoch_rows(run: Run) -> list[dict]:

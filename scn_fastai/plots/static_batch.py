@@ -1,17 +1,20 @@
 """PNG twin of the figure of a batch."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from scn_fastai.core.microscope import BatchReport
 from scn_fastai.plots.batch import (
     AREA,
     AXES,
+    BAND,
     FOOT,
     HEAD,
     LEFT,
@@ -35,11 +38,12 @@ def batch_png(
     images: np.ndarray | None = None,
     names: list[str] | None = None,
     title: str = "",
+    selected: Sequence[int] = (),
 ) -> bytes:
     """The picture of `batch_figure` as a PNG file; the same arguments."""
     check_lengths(report, images, names)
     strip = images is not None and len(images) <= MOST_IN_STRIP
-    picture = batch_picture(report, strip, title)
+    picture = batch_picture(report, strip, title, selected)
     height = AREA + HEAD + FOOT
     with matplotlib.rc_context(matplotlib_style(title)):
         figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI)
@@ -60,6 +64,8 @@ def batch_png(
             _draw_strip(axes["strip"], picture, images)
         for name in set(axes) - {"strip"} if picture.split is not None else ():
             axes[name].axvline(picture.split, color=INK, linestyle="--", linewidth=1.6)
+        for place in picture.selected:
+            _mark_selected(axes, place)
         groups, parts = _legends(picture)
         how = {"frameon": False, "fontsize": SMALL, "columnspacing": 1.2, "handletextpad": 0.4, "borderaxespad": 0}
         figure.legend(handles=groups, ncols=3, loc="upper left", bbox_to_anchor=(LEFT / WIDTH, 0.99), **how)
@@ -123,6 +129,14 @@ def _draw_strip(axes: Axes, picture: BatchPicture, images: np.ndarray) -> None:
         small = Image.fromarray(face).resize((round(across * scale), round(high * scale)), Image.Resampling.BOX)
         strip.paste(small, (round((i + 0.6) * wide - small.width / 2), (strip.height - small.height) // 2))
     axes.imshow(np.asarray(strip), extent=(-0.6, size - 0.4, 0, 1), aspect="auto", interpolation="nearest")
+
+
+def _mark_selected(axes: dict[str, Axes], place: int) -> None:
+    """A band behind all panels, a frame around the face."""
+    for name in set(axes) - {"strip"}:
+        axes[name].axvspan(place - 0.5, place + 0.5, facecolor=BAND, edgecolor=INK, linewidth=0.8, zorder=0.5)
+    if "strip" in axes:
+        axes["strip"].add_patch(Rectangle((place - 0.5, 0), 1, 1, fill=False, edgecolor=INK, linewidth=2.4))
 
 
 def _legends(picture: BatchPicture) -> tuple[list, list]:

@@ -39,12 +39,22 @@ def label_states(given: np.ndarray, current: np.ndarray, truth: np.ndarray | Non
     >>> label_states([0, 0, 1, 1], [0, 1, 0, 0], [0, 1, 1, 2]).tolist()
     ['unchanged', 'cured', 'harmed', 'missed']
     """
+    return np.array(list(STATES))[state_codes(given, current, truth)]
+
+
+def state_codes(given: np.ndarray, current: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
+    """The same as positions in STATES, int8 ``[N]``: quicker for thirty thousand labels than words.
+
+    >>> state_codes([0, 0, 1, 1], [0, 1, 0, 0], [0, 1, 1, 2]).tolist()
+    [0, 2, 4, 3]
+    """
     given, current = np.asarray(given), np.asarray(current)
+    unchanged, changed, cured, missed, harmed = np.arange(len(STATES), dtype=np.int8)
     if truth is None:
-        return np.where(given == current, "unchanged", "changed")
+        return np.where(given == current, unchanged, changed)
     truth = np.asarray(truth)
-    changed = np.where(current == truth, "cured", np.where(given == truth, "harmed", "missed"))
-    return np.where(given == current, "unchanged", changed)
+    became = np.where(current == truth, cured, np.where(given == truth, harmed, missed))
+    return np.where(given == current, unchanged, became)
 
 
 def plain(values, digits: int = 6) -> list[float | None]:

@@ -1,6 +1,7 @@
 """AlphaExplorer: all faces of a run as points and as pictures, linked, epoch by epoch."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 
 import ipywidgets as widgets
 import numpy as np
@@ -17,12 +18,13 @@ from scn_fastai.plots.explorer import (
     samples_in_bars,
     shown_words,
 )
-from scn_fastai.plots.life import SampleLife, life_figure, sample_life
+from scn_fastai.plots.life import SampleLife, life_parts, sample_life
 from scn_fastai.plots.sample_table import (
     GROUP_WORDS,
     chosen_samples,
     rank_line,
     sample_facts,
+    sample_measures,
     sample_table,
     scores_of,
     selected_first,
@@ -39,6 +41,7 @@ from scn_fastai.widgets.parts import Panel, button, dropdown, live, redraw, row,
 PLOT = (500, 540)  # pixels, so that plot and faces stand beside each other on a projector
 LIFE = (835, 420)
 PLAY_EVERY = 700  # milliseconds
+EPOCHS_KEPT = 24  # whose measures are not computed again: 30 bytes a face and epoch, 22 MB for thirty thousand faces
 HOW = (
     "Draw a lasso around points or bars: their faces come first on the right (double-click: let go). "
     "Click a face: its life is told below."
@@ -59,6 +62,9 @@ class AlphaExplorer(Panel):
     Everything can be set from Python: ``epoch``, ``x``, ``y``, ``sort``, ``ascending`` and the filters ``given``
     (class), ``kind`` (of uncertainty), ``group`` and ``label`` (what became of it) are controls with a ``value``;
     ``select`` and ``selected`` are samples; ``table`` is what is shown, a row a face in its order.
+
+    What the network said in an epoch is computed once for each of the last 24 epochs that were looked at (22 MB for
+    30,000 faces); labels are read from the ledger each time.
 
     Args:
         run: a run with its ledger and history.
@@ -85,7 +91,8 @@ class AlphaExplorer(Panel):
 
     def __init__(self, run: Run, images: Images | None = None, scores: Mapping[str, Sequence[float]] | None = None):
         self.run, self._facts = run, sample_facts(run, scores)
-        self._table = sample_table(run, facts=self._facts)
+        self._measures = lru_cache(maxsize=EPOCHS_KEPT)(partial(sample_measures, run))
+        self._table = self._of_epoch(max(0, run.history.epoch - 1))
         self._life: tuple[SampleLife, go.FigureWidget] | None = None
         self._words, self._below = widgets.HTML(), widgets.VBox([widgets.HTML(NO_FACE_YET)])
         self._make_controls()
@@ -133,6 +140,10 @@ class AlphaExplorer(Panel):
 
     def _epoch(self) -> int:
         return min(self.epoch.value, self.run.history.epoch - 1)
+
+    def _of_epoch(self, epoch: int) -> pd.DataFrame:
+        """The row of each face after an epoch."""
+        return sample_table(self.run, epoch, self._facts, self._measures(epoch))
 
     def _plotted(self) -> pd.DataFrame:
         """What the plot shows: the same faces as `table`, in the order of the run."""
@@ -202,7 +213,7 @@ class AlphaExplorer(Panel):
 
     def _turn(self, _=None) -> None:
         """Another epoch."""
-        self._table = sample_table(self.run, self._epoch(), self._facts)
+        self._table = self._of_epoch(self._epoch())
         self._arrange()
         if self._life is not None and self.grid.focused >= 0:
             self._draw_life(self._life[0])
@@ -225,7 +236,7 @@ class AlphaExplorer(Panel):
 
     def _decided(self, _=None) -> None:
         """A person changed labels: the plot and the life follow, the grid stays as it lies."""
-        self._table = sample_table(self.run, self._epoch(), self._facts)
+        self._table = self._of_epoch(self._epoch())
         self._draw()
         self._tell()
 
@@ -237,11 +248,11 @@ class AlphaExplorer(Panel):
             self._draw_life(sample_life(self.run, self.grid.focused))
 
     def _draw_life(self, life: SampleLife) -> None:
-        figure = life_figure(life, faces_at(self.grid.images, [life.sample])[0][0], self._epoch(), LIFE)
+        parts = life_parts(life, faces_at(self.grid.images, [life.sample])[0][0], self._epoch(), LIFE)
         if self._life is None:  # made late: a second plotly costs the browser half a second
-            self._life = life, live(figure)
+            self._life = life, live(go.Figure(parts), parts)
         else:
-            redraw(self._life[1], figure)
+            redraw(self._life[1], parts)
             self._life = life, self._life[1]
         self._below.children = [self._life[1]]
 

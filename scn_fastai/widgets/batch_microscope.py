@@ -1,7 +1,7 @@
 """One mini-batch under the lens, with the settings of SCN on sliders."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
 import numpy as np
@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from traitlets import observe, validate
 
 from scn_fastai.core.microscope import BatchReport, examine_batch
-from scn_fastai.errors import RunError
+from scn_fastai.errors import DataError, RunError
 from scn_fastai.plots.batch import batch_figure, batch_parts
-from scn_fastai.plots.batch_words import begun_words, face_words, loss_words, relabel_words, rule_words
+from scn_fastai.plots.batch_words import begun_words, face_words, loss_words, relabel_words, rule_words, sample_lines
 from scn_fastai.plots.sprites import faces_at
 from scn_fastai.plots.static import sentence_png
 from scn_fastai.plots.static_batch import batch_png
@@ -25,6 +25,8 @@ from scn_fastai.widgets.face_grid import FaceGrid, Indices
 from scn_fastai.widgets.parts import Panel, button, dropdown, live, redraw, row, slider
 
 SLIDERS = ("beta", "rank_margin", "relabel_margin", "gamma")
+MOST_TOLD = 3  # selected samples whose numbers are told
+CLICK = "Click a bar or a face: all of its numbers stand here. Click it again: let go."
 NOTHING = "None of these samples was seen in this epoch: take another batch or another epoch."
 
 
@@ -39,7 +41,8 @@ class BatchMicroscope(Panel):
 
     Controls: ``switch``, ``epoch``, ``beta``, ``rank_margin`` (delta1), ``relabel_margin`` (delta2), ``gamma``;
     ``another()`` draws a batch, ``batch`` holds its samples and can be set. ``report`` has all numbers that are shown,
-    ``grid`` is the `FaceGrid` below; accept takes the label that it shows.
+    ``grid`` is the `FaceGrid` below; accept takes the label that it shows. A click on a bar selects its face in the
+    grid, a click on a face marks its bars; ``select`` does the same, ``selected`` tells which.
 
     Args:
         run: a run with at least one epoch.
@@ -73,12 +76,14 @@ class BatchMicroscope(Panel):
         self.grid = FaceGrid(self.images, ledger=run.ledger, truth=run.truth, names=names)
         self._held = True  # nothing is drawn until all of it is there
         self._make_controls(epoch % run.history.epoch)
-        self.words = widgets.HTML()
+        self.words, self.chosen = widgets.HTML(), widgets.HTML()
         self._take(drawn)
         self.plot = live(self.figure())
+        self.plot.on_pick(self._pick)
+        self.grid.observe(self._follow_grid, "selected")
         sliders = row(*(getattr(self, name) for name in SLIDERS))
         plot = widgets.Box([self.plot], layout=widgets.Layout(overflow="auto"))  # for a narrow page
-        super().__init__([row(self.switch, self.epoch, self.again), sliders, self.words, plot, self.grid])
+        super().__init__([row(self.switch, self.epoch, self.again), sliders, self.words, plot, self.chosen, self.grid])
         self.batch = drawn
         self._held = False
 
@@ -86,6 +91,24 @@ class BatchMicroscope(Panel):
         """Draw another batch of the epoch."""
         self._seed += 1
         self.batch = draw_batch(self.run, self.epoch.value, self._size, self._seed)
+
+    @property
+    def selected(self) -> list[int]:
+        """Samples that are selected."""
+        return list(self.grid.selected)
+
+    def select(self, samples: int | Sequence[int]) -> None:
+        """Select samples of the batch: a band marks their bars, the grid shows their faces, their numbers are told.
+
+        Raises:
+            DataError: a sample is not among those that are shown.
+        """
+        samples = checked_samples(samples, self.run.history.n_samples)
+        strangers = sorted(set(samples) - set(self._batch.samples.tolist()))
+        if strangers:
+            raise DataError(f"Sample {strangers[0]} is not among those that are shown: see `batch`.")
+        self.grid.focused = samples[0] if samples else -1
+        self.grid.selected = samples
 
     # -- what is shown ------------------------------------------------------------------------------------------
 
@@ -158,12 +181,15 @@ class BatchMicroscope(Panel):
         self._faces = faces_at(self.images, self._batch.samples)[0]
         self._labels = self.run.ledger.at(self.epoch.value - 1).numpy()
         self._look()
+        if self.grid.focused not in self._batch.samples:
+            self.grid.focused = -1
+        self.grid.selected = [sample for sample in self.grid.selected if sample in self._batch.samples]
 
     def _look(self) -> None:
         """Numbers, words and faces; the picture follows from them."""
         batch = self._batch
         self.report = self._examine(batch) if len(batch.samples) else None
-        self.words.value = self._say(batch)
+        self.words.value, self.chosen.value = self._say(batch), self._tell()
         self._show_faces(batch.samples.tolist())
 
     def _examine(self, batch: RunBatch) -> BatchReport:
@@ -201,9 +227,37 @@ class BatchMicroscope(Panel):
         ranked = [] if report is None else np.array(samples)[report.order.numpy()].tolist()
         self.grid.recaption(caption, labels, ranked)
 
+    def _pick(self, picked: Mapping[int, Sequence[int]]) -> None:
+        """A click on a bar or on a mark; on what is selected alone: let go."""
+        rows = [self.plot.data[trace].customdata[point] for trace, points in picked.items() for point in points]
+        samples = self._batch.samples[np.array(rows, np.int64)].tolist()
+        self.select([] if samples == self.selected else samples)
+
+    def _follow_grid(self, _=None) -> None:
+        self.chosen.value = self._tell()
+        if not self._held:
+            redraw(self.plot, self._parts())
+
+    def _rows(self) -> list[int]:
+        """Where in the batch the selected samples are."""
+        place = {sample: i for i, sample in enumerate(self._batch.samples.tolist())}
+        return [place[sample] for sample in self.grid.selected if sample in place]
+
+    def _tell(self) -> str:
+        """All numbers of the selected samples."""
+        rows = self._rows()
+        if not rows or self.report is None:
+            return CLICK
+        lines = sample_lines(self.report, self._names())
+        told = [" · ".join([f"<b>{lines[row][0]}</b>", *map(html.escape, lines[row][1:])]) for row in rows[:MOST_TOLD]]
+        more = len(rows) - len(told)
+        return "<br>".join(told + ([f"and {counted(more, 'other')}"] if more else []))
+
+    def _names(self) -> list[str]:
+        return [f"sample {sample}" for sample in self._batch.samples]
+
     def _parts(self) -> dict | go.Figure:
         return batch_parts(*self._shown()) if self.report else sentence(NOTHING)
 
     def _shown(self) -> tuple:
-        names = [f"sample {sample}" for sample in self._batch.samples]
-        return self.report, self._faces, names, f"epoch {self.epoch.value}"
+        return self.report, self._faces, self._names(), f"epoch {self.epoch.value}", self._rows()

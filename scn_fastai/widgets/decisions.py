@@ -202,7 +202,8 @@ def checked_samples(samples: int | Sequence[int], count: int) -> list[int]:
     if len(outside):
         last = f"0 to {count - 1:,}" if count else "none"
         raise DataError(f"There is no sample {outside[0]}: the grid has {counted(count, 'face')} ({last}).")
-    return list(dict.fromkeys(values.tolist()))
+    distinct = np.bincount(values.astype(np.int64)).max() == 1  # quicker to see than to make so
+    return values.tolist() if distinct else list(dict.fromkeys(values.tolist()))
 
 
 def known_classes(classes: Sequence[str] | None, ledger: LabelLedger | None) -> list[str] | None:

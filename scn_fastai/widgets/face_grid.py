@@ -22,7 +22,7 @@ from scn_fastai.plots.sprites import (
     widest_line,
 )
 from scn_fastai.plots.static import face_grid_png
-from scn_fastai.plots.style import STATES, counted, label_states
+from scn_fastai.plots.style import STATES, counted, state_codes
 from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.run import Run
 from scn_fastai.training.run_images import Images, run_images
@@ -31,6 +31,7 @@ from scn_fastai.widgets.decisions import Decisions, checked_samples, class_codes
 PAGE = 128  # faces on a sheet
 FIRST_VIEW = (0, 24)  # what `figure` and `png` show before a browser said what is in view
 NONE_CHOSEN = "No face is left by this choice. `grid.order = None` shows all of them."
+STATE_KEYS = [*STATES, None]  # a frame is a position in it; the last one is no frame
 WORDS = {"accept": "accepted", "reject": "rejected", "choose": "chosen"}
 
 
@@ -39,7 +40,7 @@ class Indices(List):
 
     def validate(self, obj, value):
         """The value as a list; the grid looks whether there are such samples."""
-        return super().validate(obj, value if isinstance(value, str) else np.atleast_1d(value).tolist())
+        return super().validate(obj, value if isinstance(value, str | list) else np.atleast_1d(value).tolist())
 
 
 class FaceGrid(anywidget.AnyWidget):
@@ -195,11 +196,10 @@ class FaceGrid(anywidget.AnyWidget):
             self._caption_of = caption_of
             self._looks = self._measure(PAGE)
             self._take_labels(labels)
-            order = None if order is None else checked_samples(order, len(self.images))
-            if order == self.order:
+            before = self._generation
+            self.order = order
+            if self._generation == before:  # the same order
                 self._renew()
-            else:
-                self.order = order
 
     # -- what is shown ------------------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class FaceGrid(anywidget.AnyWidget):
         verdicts = [self._review.standing.get(int(row)) for row in rows]
         captions = [self.caption(int(row)).replace(" → ", "\n→ ") for row in rows]
         captions = [f"{c}\n{WORDS[v.action]}" if v else c for c, v in zip(captions, verdicts, strict=True)]
-        frames = None if self._states is None else [self._states[row] for row in rows]
+        frames = None if self._states is None else [self._state(row) for row in rows]
         title = f"faces {first + 1:,} to {first + len(rows):,} of {len(self):,}"
         return thumbnails(faces_at(self.images, rows)[0]), [c.strip() for c in captions], frames, 6, None, title
 
@@ -299,8 +299,11 @@ class FaceGrid(anywidget.AnyWidget):
         return place | sheet._asdict() | {"faces": about}
 
     def _about(self, sample: int) -> dict:
-        state, decision = None if self._states is None else self._states[sample], self._review.standing.get(sample)
+        state, decision = self._state(sample), self._review.standing.get(sample)
         return {"lines": self._lines(sample), "state": state, "verdict": decision.action if decision else None}
+
+    def _state(self, sample: int) -> str | None:
+        return None if self._states is None else STATE_KEYS[self._states[sample]]
 
     def _lines(self, sample: int) -> list[str]:
         """What is written below a face."""
@@ -326,7 +329,7 @@ class FaceGrid(anywidget.AnyWidget):
         if not self._fixed and self.ledger is not None:
             rows, given = np.asarray(samples, np.int64), self.ledger.given.cpu().numpy()
             truth = None if self._truth is None else self._truth[rows]
-            self._states[rows] = label_states(given[rows], self._review.current[rows], truth)
+            self._states[rows] = state_codes(given[rows], self._review.current[rows], truth)
 
     def _changed(self, samples: Sequence[int]) -> None:
         """Bring frames, captions, legend and record up to date after a decision."""
@@ -343,9 +346,8 @@ class FaceGrid(anywidget.AnyWidget):
     def _counted_states(self) -> list:
         if self._states is None:
             return []
-        shown = self._states[self._shown]
-        found = {key: int((shown == key).sum()) for key in STATES}
-        return [[key, *state, found[key]] for key, state in STATES.items() if found[key]]
+        found = np.bincount(self._states[self._shown], minlength=len(STATES)).tolist()
+        return [[key, *state, found[i]] for i, (key, state) in enumerate(STATES.items()) if found[i]]
 
     def _measure(self, most: int | None = None) -> dict:
         """How much room a face needs, and what else the browser should know once; the captions of ``most`` tell it."""
@@ -374,8 +376,8 @@ class FaceGrid(anywidget.AnyWidget):
 
     def _checked_states(self, states: Sequence[str | None] | None) -> np.ndarray | None:
         if states is None:
-            return None if self.ledger is None else np.full(len(self.images), "unchanged", dtype=object)
+            return None if self.ledger is None else np.zeros(len(self.images), np.int8)
         unknown = sorted({str(state) for state in states if state is not None} - set(STATES))
         if unknown:
             raise DataError(f"{unknown[0]!r} is no kind of frame; there are: {', '.join(STATES)}.")
-        return np.array([None if state is None else str(state) for state in states], dtype=object)
+        return np.array([STATE_KEYS.index(state if state is None else str(state)) for state in states], dtype=np.int8)

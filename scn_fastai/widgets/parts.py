@@ -118,7 +118,9 @@ def _become(shown, before: dict, after: dict) -> None:
 
 
 def _same(one, other) -> bool:
-    """Whether two values of a figure are the same; arrays are left to plotly, which sends those that differ."""
+    """Whether two values of a figure are the same."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    return not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and one == other
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
+    return one == other

@@ -1,5 +1,6 @@
 """BatchMicroscope in JupyterLab: it appears, a slider changes picture and words at once, another batch is drawn."""
 
+import re
 import time
 
 import pytest
@@ -36,6 +37,8 @@ BatchMicroscope(run, images, size=4);"""
 SHOW = """microscope = BatchMicroscope(run, images)
 microscope"""
 STATE = "print(repr(microscope), microscope.batch[:3])"
+CHOSEN = "print(microscope.selected, microscope.grid.order[4], microscope.grid.order[0])"
+BANDS = ".scn-widget .js-plotly-plot .layer-below .shapelayer path"
 SHOWN = """words => [...document.querySelectorAll(".scn-widget .js-plotly-plot .annotation-text")]
     .some(element => element.textContent.includes(words))"""
 LEGEND = ".scn-widget .js-plotly-plot .legendtext"
@@ -43,6 +46,18 @@ LEGEND = ".scn-widget .js-plotly-plot .legendtext"
 
 def has(notebook, words):
     notebook.page.locator(LEGEND, has_text=words).first.wait_for(timeout=10_000)
+
+
+def click_bar(page, number):
+    """Click a bar of alpha, counted from the left; plotly has to see the mouse first."""
+    bar = page.locator(".scn-widget .js-plotly-plot .barlayer .point path").nth(number)
+    bar.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    box = bar.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle, steps=3)
+    page.wait_for_timeout(300)
+    page.mouse.click(*middle)
 
 
 def test_a_batch_under_the_lens(open_notebook):
@@ -87,4 +102,31 @@ def test_a_batch_under_the_lens(open_notebook):
     page.locator(".scn-face-grid").first.scroll_into_view_if_needed()
     page.wait_for_timeout(800)
     notebook.shot("microscope_faces")
+    assert not notebook.problems
+
+
+def test_bars_and_faces_are_linked(open_notebook):
+    notebook = open_notebook(MAKE, SHOW, CHOSEN, name="microscope_linked.ipynb")
+    page = notebook.page
+    notebook.run(0)
+    notebook.run(1)
+    has(notebook, "high group (22)")
+    lens, grid = page.locator(".scn-widget").first, page.locator(".scn-face-grid").first
+    page.wait_for_timeout(500)
+    click_bar(page, 4)
+    grid.get_by_text(re.compile("1 selected")).first.wait_for(timeout=10_000)
+    page.wait_for_function("selector => document.querySelectorAll(selector).length === 1", arg=BANDS, timeout=10_000)
+    selected, fifth, first = re.match(r"\[(\d+)\] (\d+) (\d+)", notebook.run(2)).groups()
+    assert selected == fifth and f"sample {fifth} · label:" in lens.inner_text()
+    page.locator(".scn-widget .js-plotly-plot").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    notebook.shot("microscope_chosen")
+    grid.locator("canvas").click(position={"x": 60, "y": 60})
+    lens.get_by_text(re.compile(f"sample {first} · label:")).first.wait_for(timeout=10_000)
+    page.wait_for_timeout(500)
+    notebook.shot("microscope_chosen_face")
+    assert notebook.run(2).startswith(f"[{first}]")
+    click_bar(page, 0)  # the same once more: let go
+    lens.get_by_text("Click a bar or a face").first.wait_for(timeout=10_000)
+    page.wait_for_function("selector => !document.querySelector(selector)", arg=BANDS, timeout=10_000)
     assert not notebook.problems

@@ -122,6 +122,22 @@ def test_a_filter_that_the_run_does_not_know(new_run, faces):
             control.value = value
 
 
+def test_what_a_network_said_in_an_epoch_is_computed_once_and_labels_each_time(new_run, faces):
+    run, asked = new_run(epochs=4), []
+    probs = run.history.probs
+    run.history.probs = lambda epoch: asked.append(epoch) or probs(epoch)
+    explorer = AlphaExplorer(run, faces)
+    for epoch in (2, 3, 2, 1, 3):
+        explorer.epoch.value = epoch
+    assert asked == [3, 2, 1]
+    sample = int((run.ledger.given == run.truth).nonzero()[0])
+    explorer.epoch.value = 0
+    run.ledger.override(sample, (int(run.ledger.given[sample]) + 1) % 3)
+    explorer.epoch.value = 3
+    assert explorer.table.set_index("sample")["state"][sample] == "harmed" and asked == [3, 2, 1, 0]
+    assert explorer.table.sort_values("sample", ignore_index=True).equals(sample_table(run))
+
+
 # ---- links ----
 
 

@@ -1,6 +1,7 @@
 """BatchMicroscope driven from Python: what its sliders change, which batch and epoch it shows, what goes wrong."""
 
 import base64
+import html
 import time
 
 import numpy as np
@@ -147,6 +148,64 @@ def test_one_sample_has_no_groups(new_run, faces):
     widget = BatchMicroscope(new_run(), faces, batch=[4])
     assert widget.report.rank == 0 and widget.png()[:4] == b"\x89PNG"
     assert repr(widget).startswith("BatchMicroscope(1 sample, epoch 2")
+
+
+# ---- one face of the batch ----
+
+
+def click(widget, sample, trace_name):
+    """What plotly sends when a bar or a mark of a sample is clicked."""
+    row = widget.batch.index(sample)
+    number = next(i for i, t in enumerate(widget.plot.data) if t.name.startswith(trace_name) and row in t.customdata)
+    point = list(widget.plot.data[number].customdata).index(row)
+    points = {"trace_indexes": [number], "point_indexes": [point], "xs": [0], "ys": [0]}
+    widget.plot._handler_js2py_pointsCallback({"new": {"event_type": "plotly_click", "points": points}})
+
+
+def bands(figure):
+    """Places on the axis of what is marked as selected."""
+    return [shape.x0 + 0.5 for shape in figure.layout.shapes if shape.type == "rect" and shape.layer == "below"]
+
+
+def test_a_click_on_a_bar_selects_its_face_and_tells_its_numbers(microscope):
+    bare = microscope.png()
+    assert "Click a bar or a face" in microscope.chosen.value and bands(microscope.plot) == []
+    for sample, trace in ((microscope.batch[3], "WCE"), (microscope.batch[8], "from RR")):
+        click(microscope, sample, trace)
+        row = microscope.batch.index(sample)
+        assert microscope.selected == [sample] == microscope.grid.selected and microscope.grid.focused == sample
+        assert bands(microscope.plot) == [microscope.grid.order.index(sample)] == bands(microscope.figure())
+        words = microscope.chosen.value
+        assert f"<b>sample {sample}</b>" in words and f"alpha = {microscope.report.alpha[row]:.4f}" in words
+        assert words.endswith(html.escape(microscope.report.why[row]))
+    assert microscope.png() != bare
+    click(microscope, sample, "from RR")
+    assert microscope.selected == [] == bands(microscope.plot) and microscope.grid.focused == -1
+
+
+def test_a_click_on_a_face_marks_its_bars_and_words_follow_the_sliders(microscope):
+    samples = microscope.batch[2:6]
+    microscope.grid.focused, microscope.grid.selected = samples[0], samples  # what the grid does
+    assert bands(microscope.plot) == [microscope.grid.order.index(sample) for sample in samples]
+    assert all(f"<b>sample {s}</b>" in microscope.chosen.value for s in samples[:3])
+    assert microscope.chosen.value.endswith("and 1 other")
+    before = microscope.chosen.value
+    microscope.beta.value = 0.1
+    assert microscope.chosen.value != before and len(bands(microscope.plot)) == 4
+
+
+def test_another_batch_lets_go_of_who_is_not_in_it(new_run, faces):
+    widget = BatchMicroscope(new_run(unseen=1), faces, batch=[5, 2, 9, 59])
+    widget.select([2, 9])
+    widget.batch = [9, 30, 31]
+    assert widget.selected == [9] and widget.grid.focused == -1 and len(bands(widget.plot)) == 1
+    widget.epoch.value = 0
+    assert widget.selected == [9]
+    for sample, words in ((2, "Sample 2 is not among those that are shown"), (99, "no sample 99")):
+        with pytest.raises(DataError, match=words):
+            widget.select(sample)
+    widget.batch = [59]
+    assert widget.selected == [] and "Click a bar" in widget.chosen.value
 
 
 # ---- odd runs ----
