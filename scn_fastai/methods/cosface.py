@@ -49,12 +49,6 @@ class CosFace(MethodCallback):
         super().__init__()
         self.scale, self.margin = scale, margin
 
-    def before_fit(self) -> None:
-        """The classifier begins as directions; its bias gets no gradient and stays at 0."""
-        super().before_fit()
-        if self.active:
-            self._only_directions()
-
     def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Cross-entropy of the angles with the margin; a Dropout before the classifier stays where it is."""
         features, head = self.tap.take().flatten(1).float(), self.head
@@ -62,17 +56,14 @@ class CosFace(MethodCallback):
         return cross_entropy(cosface_logits(features, head.weight.float(), label, self.scale, self.margin), label)
 
     def after_train(self) -> None:
-        """Make the rows as long as each other again; the loss does not depend on it, the ordinary network does."""
+        """Make the rows 1 long and the bias 0: the loss does not depend on either, what the network answers does."""
         super().after_train()
         if self.active:
-            self._only_directions()
-
-    def _only_directions(self) -> None:
-        head = self.head
-        with torch.no_grad():
-            head.weight.copy_(normalize(head.weight, dim=1))
-            if head.bias is not None:
-                head.bias.zero_()
+            head = self.head
+            with torch.no_grad():
+                head.weight.copy_(normalize(head.weight, dim=1))
+                if head.bias is not None:
+                    head.bias.zero_()
 
 
 def check(scale: float = 16.0, margin: float = 0.2) -> None:
