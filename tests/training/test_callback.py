@@ -641,9 +641,7 @@ def test_weighting_waits_until_the_network_knows_enough(blobs, blob_learner):
     assert "Weighting has not begun" in waiting.doctor()
 
 
-def test_where_few_labels_look_wrong_the_default_recipe_stays_an_ordinary_network(
-    tools, blob_learner, seed_everything
-):
+def test_where_few_labels_look_wrong_the_default_recipe_stays_an_ordinary_network(tools, blob_learner, seed_everything):
     found = {}
     for name, settings in {
         "plain": {"weight": False, "rank": False, "relabel": False},
