@@ -23,6 +23,7 @@ LONGEST_DEF = 3  # lines
 LONGEST_SOLUTION = 10  # lines of a function that a student writes
 COMPARED_SHARE = 0.70
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/[\w.-]+")
+KERNEL_ONLY = {"application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"}
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 IGNORE = {"nbval-ignore-output", "pytest-validate-ignore-output"}
 SKIP = {"nbval-skip"}
@@ -65,6 +66,8 @@ def cell_faults(cell):
         found.append("was not run, so it would never be compared")
     if any(o["output_type"] == "error" for o in cell["outputs"]) and not marks(cell) & RAISES:
         found.append("ended in an error")
+    if any(KERNEL_ONLY & set(o.get("data", {})) and "image/png" not in o["data"] for o in cell["outputs"]):
+        found.append("shows a picture that is empty on GitHub and in slides: let it be a PNG, or add one")
     return found
 
 
@@ -117,6 +120,7 @@ def notebook(*cells, **metadata):
     return json.dumps({"cells": [prose, *cells], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
+PLOTLY = [{"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": {}}, "metadata": {}}]
 ERROR = [{"output_type": "error", "ename": "ValueError", "evalue": "", "traceback": []}]
 HALF_WIDGETS = {WIDGET_STATE: {"version_major": 2}}
 SHORT = "def f(x):\n    y = x + 1\n    return y"
@@ -142,6 +146,7 @@ IGNORED = code("# NBVAL_IGNORE_OUTPUT\nfit()")
         (notebook(code(), code("# NBVAL_SKIP\nfit()", count=None)), "compares 50%"),
         (notebook(code(), code(tags=["nbval-ignore-output"])), "compares 50%"),
         (notebook(code(outputs=[])), "compares 0%"),
+        (notebook(code(outputs=PLOTLY)), "empty on GitHub"),
         (notebook(), "compares 0%"),
     ],
 )

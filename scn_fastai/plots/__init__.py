@@ -2,6 +2,7 @@
 
 from scn_fastai.plots.ablation import figure5, module_dots, setting_curve
 from scn_fastai.plots.alpha import alpha_histogram
+from scn_fastai.plots.angles import Directions, angles_figure
 from scn_fastai.plots.batch import batch_figure
 from scn_fastai.plots.changes import change_map
 from scn_fastai.plots.comparison import accuracy_dots, write_comparison
@@ -27,21 +28,27 @@ from scn_fastai.plots.static import (
     histogram_png,
     kind_ranking_png,
 )
-from scn_fastai.plots.static_ablation import figure5_png, module_dots_png, setting_curve_png
+from scn_fastai.plots.static_ablation import accuracy_dots_png, figure5_png, module_dots_png, setting_curve_png
+from scn_fastai.plots.static_angles import angles_png
 from scn_fastai.plots.static_batch import batch_png
+from scn_fastai.plots.static_changes import change_map_png
 from scn_fastai.plots.static_detect import detector_bars_png, precision_curves_png, rank_scatter_png
 from scn_fastai.plots.static_explorer import explorer_png
 from scn_fastai.plots.style import STATES, label_states
 
 __all__ = [
+    "Directions",
     "Marked",
     "STATES",
     "accuracy_dots",
+    "accuracy_dots_png",
     "alpha_by_kind",
     "alpha_by_kind_png",
     "alpha_histogram",
     "alpha_ranking",
     "alpha_ranking_png",
+    "angles_figure",
+    "angles_png",
     "batch_figure",
     "batch_png",
     "before_after",
@@ -49,6 +56,7 @@ __all__ = [
     "certain_to_uncertain",
     "certain_to_uncertain_png",
     "change_map",
+    "change_map_png",
     "compare_curves",
     "curves_png",
     "detector_bars",

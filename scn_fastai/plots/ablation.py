@@ -141,7 +141,7 @@ def module_dots(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") 
     if not figure.data:
         return sentence(NO_RUN)
     tidy(figure, markup(title), height=140 + 70 * len(groups), showlegend=False)
-    figure.update_xaxes(title_text=FIGURES.get(y, y), tickformat=".0%")
+    figure.update_xaxes(title_text=FIGURES.get(y, y), tickformat=".3~p")
     order = [point.x for point in groups][::-1]
     return figure.update_yaxes(automargin=True, categoryorder="array", categoryarray=order)
 

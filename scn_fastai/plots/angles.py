@@ -34,10 +34,10 @@ def lead(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.nda
     >>> lead(np.array([[2.0, 0.0], [0.6, 0.8]]), np.array([0, 0]), np.array([[1.0, 0.0], [0.0, 3.0]])).round(1).tolist()
     [1.0, -0.2]
     """
-    features, weight, target = np.asarray(features, float), np.asarray(weight, float), np.asarray(target)
+    target = np.asarray(target)
     if len(weight) < 2:
         raise DataError("There is one class, so nothing to win against: give two rows of weight or more.")
-    cosine = _unit(features) @ _unit(weight).T
+    cosine = unit(features) @ unit(weight).T
     rows = np.arange(len(target))
     own = cosine[rows, target]
     cosine[rows, target] = -np.inf
@@ -51,9 +51,9 @@ def winning_arcs(weight: np.ndarray, margin: float) -> np.ndarray:
     >>> arcs[[0, STEPS // 2]].tolist(), int((arcs == -1).sum())  # ahead, behind; straight up and down neither wins
     ([0, 1], 2)
     """
-    angle = _angles()
+    angle = angles_of()
     places = np.stack([np.cos(angle), np.sin(angle)], 1)
-    winner = (places @ _unit(np.asarray(weight, float)).T).argmax(1)
+    winner = (places @ unit(weight).T).argmax(1)
     return np.where(lead(places, winner, weight) > margin + 1e-9, winner, -1)
 
 
@@ -69,11 +69,11 @@ def angles_figure(panels: list[Directions], names: list[str] | None = None, titl
     """
     figure = make_subplots(1, len(panels), subplot_titles=[panel.title for panel in panels])
     for column, panel in enumerate(panels, start=1):
-        circle = _on_circle(_angles(), INNER)
+        circle = _on_circle(angles_of(), INNER)
         figure.add_scatter(**circle, mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip",
                            showlegend=False, row=1, col=column)  # fmt: skip
         arcs = winning_arcs(panel.weight, panel.margin)
-        for number, ray in enumerate(_unit(np.asarray(panel.weight, float))):
+        for number, ray in enumerate(unit(panel.weight)):
             look = {"color": SERIES[number % len(SERIES)], "legendgroup": str(number)}
             name = f"class {number}" if names is None else names[number]
             for trace in _class_traces(panel, number, ray, arcs == number, name, look):
@@ -90,8 +90,8 @@ def _class_traces(panel: Directions, number: int, ray: np.ndarray, wins: np.ndar
     color, group = look["color"], look["legendgroup"]
     lines = {"mode": "lines", "legendgroup": group, "hoverinfo": "skip", "showlegend": False}
     x, y = zip((0, 0), ray, strict=True)
-    arc = _on_circle(np.where(wins, _angles(), np.nan), OUTER)
-    dots = _unit(np.asarray(panel.features, float)[np.asarray(panel.target) == number])
+    arc = _on_circle(np.where(wins, angles_of(), np.nan), OUTER)
+    dots = unit(panel.features)[np.asarray(panel.target) == number]
     return [
         go.Scatter(x=plain(x, 2), y=plain(y, 2), line={"color": color, "width": 2}, **lines),
         go.Scatter(**arc, line={"color": color, "width": 9}, connectgaps=False, **lines),
@@ -100,7 +100,8 @@ def _class_traces(panel: Directions, number: int, ray: np.ndarray, wins: np.ndar
     ]  # fmt: skip
 
 
-def _angles() -> np.ndarray:
+def angles_of() -> np.ndarray:
+    """The `STEPS` angles of a circle, from 0 on."""
     return np.arange(STEPS) / STEPS * 2 * np.pi
 
 
@@ -109,5 +110,7 @@ def _on_circle(angle: np.ndarray, radius: float) -> dict:
     return {"x": plain(radius * np.cos(angle), 3), "y": plain(radius * np.sin(angle), 3)}
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Each row with length 1; a row of zeros stays."""
+    rows = np.asarray(rows, float)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

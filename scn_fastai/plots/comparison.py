@@ -12,6 +12,7 @@ from scn_fastai.plots import page as html
 from scn_fastai.plots.curves import compare_curves
 from scn_fastai.plots.style import SERIES, counted, plain, sentence, tidy
 
+NO_FIGURE = "No run has this figure."
 READ = {
     "table": "Each recipe was trained once for every seed; a seed fixes what is left to chance. Accuracy is that on "
     "the validation faces, as mean ± standard deviation over the seeds. “Last epoch” is what you get without knowing "
@@ -125,10 +126,10 @@ def accuracy_dots(table: pd.DataFrame, column: str = "accuracy_last", title: str
                            text=[f"{values.mean():.1%}"], textposition="top center", textfont={"size": 15},
                            hoverinfo="skip")  # fmt: skip
     if not figure.data:
-        return sentence("No run has this figure.")
+        return sentence(NO_FIGURE)
     recipes = table["recipe"].nunique()
     tidy(figure, title, height=110 + 80 * recipes, showlegend=False)
-    figure.update_xaxes(title_text="validation accuracy", tickformat=".0%")
+    figure.update_xaxes(title_text="validation accuracy", tickformat=".3~p")
     return figure.update_yaxes(range=[recipes - 0.4, -0.75], automargin=True, type="category")
 
 

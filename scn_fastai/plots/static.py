@@ -183,7 +183,7 @@ def _draw_panel(axes, panel: Panel, epochs: pd.DataFrame, first: bool) -> None:
     axes.set_xlabel("epoch (from 0)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if panel.share:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     axes.legend(frameon=False)
 
 

@@ -1,6 +1,7 @@
 """PNG twins of the pictures of many runs."""
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -15,6 +16,7 @@ from scn_fastai.plots.ablation import (
     spread_words,
     varied,
 )
+from scn_fastai.plots.comparison import NO_FIGURE
 from scn_fastai.plots.static import DPI, figure_bytes, matplotlib_style, sentence_png
 from scn_fastai.plots.style import GREY, SERIES
 
@@ -24,9 +26,21 @@ MARKERS = "osDP^*"
 def module_dots_png(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> bytes:
     """The picture of `module_dots` as a PNG file; the same arguments."""
     groups = module_points(table, y)
-    if not groups:
-        return sentence_png(NO_RUN)
-    with matplotlib.rc_context(matplotlib_style(title)):
+    return _dots(groups, FIGURES.get(y, y), title) if groups else sentence_png(NO_RUN)
+
+
+def accuracy_dots_png(table: pd.DataFrame, column: str = "accuracy_last", title: str = "") -> bytes:
+    """The picture of `accuracy_dots` as a PNG file; the same arguments."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    names = table["recipe"].astype(str).to_numpy()
+    rows = [(name, np.flatnonzero((names == name) & np.isfinite(values))) for name in dict.fromkeys(names)]
+    groups = [Point(name, values[own], own) for name, own in rows if len(own)]
+    return _dots(groups, "validation accuracy", title) if groups else sentence_png(NO_FIGURE)
+
+
+def _dots(groups: list[Point], label: str, title: str) -> bytes:
+    """A line of dots per group, with a bar and the figure at its mean."""
+    with matplotlib.rc_context(matplotlib_style(title + "".join(str(point.x) for point in groups))):
         figure = Figure(figsize=(9, 1.2 + 0.6 * len(groups)), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         for number, point in enumerate(groups):
@@ -38,8 +52,8 @@ def module_dots_png(table: pd.DataFrame, y: str = "accuracy_last", title: str = 
             axes.annotate(spread_words(point), (point.mean, height), (0, 13), textcoords="offset points", ha="center")
         axes.set_yticks(range(len(groups)), [str(point.x) for point in groups][::-1])
         axes.set_ylim(-0.5, len(groups) - 0.3)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.set_xlabel(FIGURES.get(y, y))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+        axes.set_xlabel(label)
         axes.set_title(title, loc="left")
         return figure_bytes(figure)
 

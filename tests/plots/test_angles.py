@@ -1,12 +1,16 @@
 """Directions in the plane: who wins by how much, counted one by one, and what the picture shows of it."""
 
+import io
 import math
 
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
 from scn_fastai.errors import DataError
+from scn_fastai.plots import angles_png
 from scn_fastai.plots.angles import STEPS, Directions, angles_figure, lead, winning_arcs
+from scn_fastai.plots.style import SERIES
 
 THREE = np.array([[math.cos(a), math.sin(a)] for a in np.radians([90, 210, 330])])
 
@@ -43,3 +47,13 @@ def test_the_picture_has_a_panel_for_each_margin():
 def test_a_class_without_a_feature_and_one_panel():
     figure = angles_figure([Directions(THREE[:1], np.array([0]), THREE, 0.2)])
     assert [len(t.x) for t in figure.data if t.mode == "markers"] == [1, 0, 0]
+
+
+def test_the_png_shows_the_same_arcs():
+    drawn = []
+    for margin in (0.0, 0.35):
+        png = angles_png([Directions(THREE, np.arange(3), THREE, margin)], ["Ada", "Bo", "Cy"])
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+        drawn.append([(np.abs(picture - ImageColor.getrgb(color)).max(-1) <= 2).sum() for color in SERIES[:3]])
+    assert np.ptp(drawn[0]) < 0.1 * max(drawn[0])  # as much of each class
+    assert all(0 < some < 0.95 * whole for whole, some in zip(*drawn, strict=True))

@@ -1,12 +1,23 @@
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageColor
 from scipy import stats
 
-from scn_fastai.plots import accuracy_dots, change_map, compare_curves, training_curves
-from scn_fastai.plots.changes import change_counts
-from scn_fastai.plots.comparison import paired_gap, recipe_table
+from scn_fastai.plots import (
+    accuracy_dots,
+    accuracy_dots_png,
+    change_map,
+    change_map_png,
+    compare_curves,
+    training_curves,
+)
+from scn_fastai.plots.changes import NO_CHANGE, change_counts
+from scn_fastai.plots.comparison import NO_FIGURE, paired_gap, recipe_table
 from scn_fastai.plots.curves import seeds_side_by_side
+from scn_fastai.plots.static import sentence_png
 from scn_fastai.plots.style import SERIES
 
 
@@ -88,6 +99,25 @@ def test_dots_show_every_run():
     runs = pd.DataFrame({"recipe": ["a", "a", "b"], "seed": [0, 1, 0], "accuracy_last": [0.5, 0.7, None]})
     figure = accuracy_dots(runs)
     assert figure.data[0].x == (0.5, 0.7) and figure.data[1].x == (0.6,) and len(figure.data) == 2
+
+
+def test_the_png_of_the_dots_has_a_line_for_each_recipe():
+    runs = pd.DataFrame({"recipe": ["a", "a", "b"], "seed": [0, 1, 0], "accuracy_last": [0.5, 0.7, 0.6]})
+    one, two = (Image.open(io.BytesIO(accuracy_dots_png(part))) for part in (runs[:2], runs))
+    assert two.height > one.height and one.width == two.width
+    seen = np.asarray(two.convert("RGB")).astype(int)
+    assert all((np.abs(seen - ImageColor.getrgb(color)).max(-1) <= 2).any() for color in SERIES[:2])
+    assert accuracy_dots_png(runs.assign(accuracy_last=None)) == sentence_png(NO_FIGURE)
+
+
+def test_the_png_of_the_map_is_dark_where_most_changed():
+    given, current = [0] * 30 + [1] * 3, [1] * 30 + [2] * 2 + [1]
+    seen = np.asarray(Image.open(io.BytesIO(change_map_png(given, current, ["a", "b", "c"]))).convert("RGB")).astype(
+        int
+    )
+    rows, columns = np.nonzero((np.abs(seen - (8, 48, 107)).max(-1) <= 2)[:, : seen.shape[1] * 3 // 4])
+    assert len(rows) > 1000 and rows.max() < seen.shape[0] / 2  # 0 to 1: in the first of three rows
+    assert change_map_png(given, given, ["a", "b", "c"]) == sentence_png(NO_CHANGE)
 
 
 def test_the_interval_is_students_over_the_common_seeds():
