@@ -67,8 +67,9 @@ links: $(STAMP)  ## the repository's address (pyproject.toml) into every noteboo
 exercises: $(STAMP)  ## student copies and the instructor's page from the notebooks
 	@$(BIN)/python tools/make_exercises.py
 
-slides: $(STAMP)  ## the notebooks as slides, in build/slides
-	@$(BIN)/jupyter nbconvert --log-level WARN --to slides --output-dir build/slides nbs/*.ipynb
+slides: $(STAMP)  ## the notebooks as slides, in build/slides (shown with a network: reveal.js is fetched)
+	@$(BIN)/jupyter nbconvert --log-level WARN --to slides --template-file tools/slides.html.j2 --output-dir build/slides \
+	  --SlidesExporter.reveal_width=1280 --SlidesExporter.reveal_height=720 --SlidesExporter.reveal_scroll=True nbs/*.ipynb
 
 bench: $(STAMP)  ## the measurements of benchmarks/, one after the other
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done

@@ -12,10 +12,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from execute_notebooks import slide_types  # noqa: E402
+
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 
 LARGEST = 2_000_000  # bytes
@@ -255,3 +259,28 @@ def test_links_lead_to_the_address_in_pyproject(path):
     first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     assert f"/github/{place}/blob/main/nbs/{path.name}" in first, "run `make links`"
     assert f"/gh/{place}/HEAD?urlpath=lab/tree/nbs/{path.name}" in first
+
+
+def cell(kind, source, *outputs, tags=()):
+    """A cell as nbformat reads it."""
+    shown = [nbformat.v4.new_output("display_data", {mime: ""}) for mime in outputs]
+    made = nbformat.v4.new_markdown_cell(source) if kind == "text" else nbformat.v4.new_code_cell(source, outputs=shown)
+    made.metadata["tags"] = list(tags)
+    return made
+
+
+def test_a_slide_holds_a_thought_and_what_comes_of_it():
+    cells = [
+        cell("text", "# Title"), cell("code", "import numpy"), cell("code", "show()", "image/png"),
+        cell("code", "show()", "image/png"), cell("text", "A word."), cell("code", "table", "text/html"),
+        cell("code", "1"), cell("code", "1", "text/plain"), cell("text", "**Exercise**"),
+        cell("code", "x = 1", tags=["solution"]), cell("code", "checkpoint(1)", "text/plain"),
+    ]  # fmt: skip
+    expected = ["slide", "skip", "-", "subslide", "subslide", "-", "-", "subslide", "skip", "skip", "skip"]
+    assert slide_types(cells) == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_places_on_slides_are_stored(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert [c.metadata["slideshow"]["slide_type"] for c in cells] == slide_types(cells), "run `make links`"

@@ -2,7 +2,7 @@
 
     python tools/execute_notebooks.py                          all of nbs/
     python tools/execute_notebooks.py nbs/00_quickstart.ipynb  only this one
-    python tools/execute_notebooks.py --links                  run nothing, renew the links below their titles
+    python tools/execute_notebooks.py --links                  run nothing, renew links and slides
 
 Each notebook runs from top to bottom in a fresh kernel of this Python, in its own folder. Outputs and
 execution counts are kept, since a cell without a count is never compared. What differs at every run goes:
@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = ("**Exercise", "checkpoint(", "import ", "from ")  # of slides, by how a cell begins
 
 
 def clean(notebook):
@@ -31,11 +32,12 @@ def clean(notebook):
         "language": "python",
         "name": "python3",
     }
+    places = slide_types(notebook.cells)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
         for key in ("execution", "collapsed", "ExecuteTime"):
             cell.metadata.pop(key, None)
-        cell.metadata["slideshow"] = {"slide_type": slide_type(cell)}
+        cell.metadata["slideshow"] = {"slide_type": places[number]}
     return notebook
 
 
@@ -58,18 +60,39 @@ def with_links(source, name):
 
 
 def renew_links(path):
-    """Write the links of one notebook anew, without running it."""
+    """Write links and places on slides of one notebook anew, without running it."""
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = with_links(notebook.cells[0].source, path.name)
-    nbformat.write(notebook, path)
+    nbformat.write(clean(notebook), path)
 
 
-def slide_type(cell):
-    """Where a cell stands when the notebook is shown as slides: a heading begins one, exercises are left out."""
-    tags = cell.metadata.get("tags", [])
-    if "solution" in tags or cell.source.startswith("**Exercise"):
+def slide_types(cells):
+    """Where each cell stands when the notebook is shown as slides: a page holds a thought and what comes of it.
+
+    A heading begins a slide. Other text begins one below it, and so does a picture where the page has one already.
+    Imports, exercises and their checks are left out.
+    """
+    types, pictured = [], False
+    for cell in cells:
+        kind = slide_type(cell, pictured)
+        types.append(kind)
+        if kind != "skip":
+            pictured = shows_picture(cell) or (pictured and kind == "-")
+    return types
+
+
+def slide_type(cell, pictured):
+    """Where a cell stands, if the page before it ends with a picture or does not."""
+    if "solution" in cell.metadata.get("tags", []) or cell.source.startswith(LEFT_OUT):
         return "skip"
-    return "slide" if cell.cell_type == "markdown" and cell.source.startswith("#") else "-"
+    if cell.cell_type == "markdown":
+        return "slide" if cell.source.startswith("#") else "subslide"
+    return "subslide" if pictured and cell.outputs else "-"
+
+
+def shows_picture(cell):
+    """Whether a picture or a table is among the outputs of a cell."""
+    return any({"image/png", "text/html"} & set(o.get("data", {})) for o in cell.get("outputs", []))
 
 
 def execute(path, timeout):
@@ -93,7 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell")
-    parser.add_argument("--links", action="store_true", help="run nothing, renew the links")
+    parser.add_argument("--links", action="store_true", help="run nothing, renew links and slides")
     args = parser.parse_args()
     found = sorted((ROOT / "nbs").glob("*.ipynb"))
     failed = 0
