@@ -10,7 +10,8 @@ import argparse
 import torch
 
 from scn_fastai import Run
-from scn_fastai.core.relabeling import RULED_OUT, average_evidence
+from scn_fastai.core.relabeling import RULED_OUT
+from scn_fastai.detect.outlook import evidence_by_epoch
 
 SHARES = (0.05, 0.1, 0.16, 0.2)
 ORDERS = {
@@ -22,11 +23,7 @@ ORDERS = {
 def rows_of(run: Run, epochs: list[int], decay: float = 0.7):
     """For each epoch, order and share: shares of wrong given labels and of right predicted ones."""
     given, n = run.ledger.given, len(run.ledger.given)
-    mean, count = torch.zeros(n, len(run.classes)), torch.zeros(n)
-    for epoch in range(run.history.epoch):
-        probs = torch.from_numpy(run.history.probs(epoch))
-        seen = probs.isfinite().all(1).nonzero().squeeze(1)
-        average_evidence(mean, count, seen, probs[seen], decay)
+    for epoch, (_, mean, _) in enumerate(evidence_by_epoch(run.history, decay)):
         if epoch in epochs:
             p_max, best = mean.max(1)
             p_given = mean.gather(1, given[:, None]).squeeze(1)
