@@ -5,6 +5,7 @@ from scn_fastai.core.importance import attention_weights, high_group_size, low_i
 from scn_fastai.core.losses import (
     SCNLoss,
     combine_losses,
+    evidence_cross_entropy,
     group_means,
     rank_hinge,
     rank_regularization,
@@ -21,6 +22,7 @@ from scn_fastai.core.relabeling import (
     most_doubted,
     noise_estimate,
     relabel,
+    set_aside,
     spare_ineligible,
 )
 
@@ -32,6 +34,7 @@ __all__ = [
     "average_evidence",
     "combine_losses",
     "diagnose_alpha",
+    "evidence_cross_entropy",
     "group_means",
     "grown_budget",
     "high_group_size",
@@ -44,6 +47,7 @@ __all__ = [
     "relabel",
     "relative_importance",
     "scn_loss",
+    "set_aside",
     "spare_ineligible",
     "weighted_cross_entropy",
     "weighted_logits",

@@ -75,6 +75,28 @@ def weighted_cross_entropy(logits: Tensor, alpha: Tensor, target: Tensor, reduct
     return cross_entropy(_wide(weighted_logits(logits, alpha)), target, reduction=reduction)
 
 
+def evidence_cross_entropy(logits: Tensor, evidence: Tensor, aside: Tensor) -> Tensor:
+    """Cross-entropy against averaged predictions instead of labels, over the samples set aside.
+
+    ``-(1/B) sum_{i aside} sum_j q_ij log p_ij`` with ``p`` the softmax of the logits and ``q`` the evidence: divided by
+    the size of the whole batch, so that a sample set aside counts as much as any other. Not in the paper.
+
+    Args:
+        logits: float Tensor ``[B, C]``, weighted where the network trains on weighted ones.
+        evidence: float Tensor ``[B, C]``, probabilities; no gradient flows into them.
+        aside: bool Tensor ``[B]``, who learns from them (see `set_aside`).
+
+    Returns:
+        float Tensor ``[]``; at least float32.
+
+    >>> logits, evidence = torch.zeros(2, 2), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
+    >>> evidence_cross_entropy(logits, evidence, torch.tensor([True, False]))  # log 2, halved
+    tensor(0.3466)
+    """
+    each = -(evidence.detach() * _wide(logits).log_softmax(1)).sum(1)
+    return torch.where(aside, each, 0).sum() / len(aside)
+
+
 def group_means(alpha: Tensor, beta: float = 0.7) -> tuple[Tensor, Tensor]:
     """Mean importance of the high and of the low group, ``alpha_H`` and ``alpha_L`` (SCN, Eq. 4).
 

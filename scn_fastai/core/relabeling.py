@@ -161,8 +161,36 @@ def most_doubted(change: Relabel, target: Tensor, budget: float) -> Relabel:
     >>> most_doubted(relabel(probs, target, margin=0.1), target, budget=0.34)[:2]
     (tensor([ True, False, False]), tensor([0, 1, 1]))
     """
-    ratio = torch.where(change.mask, change.p_max / (change.p_given + RULED_OUT), -torch.inf)
-    chosen = torch.zeros_like(change.mask)
-    chosen[ratio.argsort(descending=True, stable=True)[: int(budget * len(ratio))]] = True
-    mask = change.mask & chosen
+    mask = _clearest(change, change.mask, budget)
     return change._replace(mask=mask, label=torch.where(mask, change.label, target))
+
+
+def set_aside(probs: Tensor, target: Tensor, candidates: Tensor, share: float) -> Tensor:
+    """Whose label is doubted, yet not surely enough to give it another: the clearest doubts among the candidates.
+
+    Doubted is a sample whose most probable class is not its label; clearest is the largest ``P_max / P_given``, as for
+    `most_doubted`. Such a sample can still teach what the network itself thinks of it (`evidence_cross_entropy`).
+
+    Args:
+        probs: float Tensor ``[B, C]``, averaged predictions.
+        target: int64 Tensor ``[B]``, the given labels.
+        candidates: bool Tensor ``[B]``, those that were predicted before and keep their given label.
+        share: at most this share of the ``B`` samples, in [0, 1).
+
+    Returns:
+        bool Tensor ``[B]``.
+
+    >>> probs = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.2, 0.8]])
+    >>> set_aside(probs, torch.tensor([1, 1, 1, 1]), torch.tensor([False, True, True, True]), share=0.25)
+    tensor([False,  True, False, False])
+    """
+    doubt = relabel(probs, target, candidates, margin=0.0)
+    return _clearest(doubt, doubt.mask, share)
+
+
+def _clearest(change: Relabel, mask: Tensor, share: float) -> Tensor:
+    """Of the samples in the mask those with the largest ``P_max / P_given``, a share of all at most."""
+    ratio = torch.where(mask, change.p_max / (change.p_given + RULED_OUT), -torch.inf)
+    chosen = torch.zeros_like(mask)
+    chosen[ratio.argsort(descending=True, stable=True)[: int(share * len(ratio))]] = True
+    return mask & chosen

@@ -9,6 +9,7 @@ from fastai.learner import Callback, Metric
 
 from scn_fastai.core import (
     combine_losses,
+    evidence_cross_entropy,
     group_means,
     low_importance,
     rank_regularization,
@@ -23,7 +24,7 @@ from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.measures import label_accuracy
 from scn_fastai.training.optimizer import release_head, train_head
 from scn_fastai.training.processes import gather, in_all, mean_of_all, n_processes, not_padding, own_part, rank
-from scn_fastai.training.rule import may_relabel, may_weight, relabel_all, relabel_batch
+from scn_fastai.training.rule import may_relabel, may_weight, relabel_all, relabel_batch, who_is_aside
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
 
@@ -51,11 +52,11 @@ class SCNCallback(Callback):
 
     order = 5  # after GatherPreds (0), before GradientAccumulation (6) and MixedPrecision (10)
     # What copies and exports leave behind: the records, and the last batch (an interrupt does not clear it).
-    _stateattrs = ("ledger", "history", "saved", "_alpha", "_logits", "_weight", "_index")
+    _stateattrs = ("ledger", "history", "saved", "_alpha", "_logits", "_weight", "_index", "_aside", "_trained")
     ledger: LabelLedger | None = None
     history: SCNHistory | None = None
     saved: Run | None = None
-    _learn = _alpha = _logits = _weight = _index = None
+    _learn = _alpha = _logits = _weight = _index = _aside = _trained = None
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class SCNCallback(Callback):
     def before_train(self) -> None:
         """Drop what an interrupted epoch left, and listen to the order in which samples are drawn."""
         self._position = 0
-        self._weighs = may_weight(self.settings, *self._time())
+        self._weighs, self._aside = may_weight(self.settings, *self._time()), None
         if not self._watching:
             return
         if self.saved is not None:
@@ -173,6 +174,8 @@ class SCNCallback(Callback):
         self.history.begin_epoch(device)
         self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
         self._relabels = may_relabel(self.settings, self.ledger, *self._time())
+        if self._weighs:
+            self._aside = who_is_aside(self.settings, self.ledger, self.history)
 
     def before_batch(self) -> None:
         """Replace the labels of a training batch by the ledger's."""
@@ -203,9 +206,13 @@ class SCNCallback(Callback):
         self._weight = relative_importance(self._alpha) if self.settings.relative else self._alpha
         if self.settings.weight:
             self.learn.pred = weighted_logits(self._logits.float(), own_part(self._weight))
+        if self._aside is not None:  # their labels teach nothing; their averaged predictions do (after_loss)
+            self._trained = self.learn.pred
+            aside = self._aside[self._index].unsqueeze(1)
+            self.learn.pred = torch.where(aside, self._trained.detach(), self._trained)
 
     def after_loss(self) -> None:
-        """Add the rank regularization loss (Eq. 3)."""
+        """Add the rank regularization loss (Eq. 3), and what the samples set aside learn."""
         if not self.training:
             return
         s, wce = self.settings, self.learn.loss_grad
@@ -214,8 +221,12 @@ class SCNCallback(Callback):
         if self._watching:
             high, low = group_means(self._alpha.detach(), s.beta)
             self.history.add(wce=mean_of_all(wce), rank=rank_loss, alpha_high=high, alpha_low=low)
+        if self._aside is not None:
+            evidence, aside = self.history.evidence[self._index], self._aside[self._index]
+            self.learn.loss_grad = wce + evidence_cross_entropy(self._trained, evidence, aside)
+            self.learn.loss = self.learn.loss_grad.detach().clone()
         if s.rank and self._weighs:
-            self.learn.loss_grad = combine_losses(rank_loss, wce, s.gamma, s.combine)
+            self.learn.loss_grad = combine_losses(rank_loss, self.learn.loss_grad, s.gamma, s.combine)
             self.learn.loss = self.learn.loss_grad.detach().clone()
         if n_processes() > 1:  # which wait for a gradient of every weight, also of those that take no part yet
             self.learn.loss_grad = self.learn.loss_grad + 0 * (rank_loss + self._alpha.sum())
@@ -230,7 +241,7 @@ class SCNCallback(Callback):
         """Note alpha, logits and evidence of the batch; relabel by it if the evidence is that of the step."""
         if self.training and self._watching:
             self._observe()
-        self._alpha = self._logits = self._weight = self._index = None
+        self._alpha = self._logits = self._weight = self._index = self._trained = None
         if self._head is not None:
             self._head.clear()
 

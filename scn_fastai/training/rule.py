@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scn_fastai.core import grown_budget, knows_enough, most_doubted, relabel, spare_ineligible
+from scn_fastai.core import grown_budget, knows_enough, most_doubted, relabel, set_aside, spare_ineligible
 from scn_fastai.core.relabeling import Relabel
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
@@ -55,6 +55,14 @@ def relabel_all(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Non
         change = most_doubted(change, reference, budget)
     everyone = torch.arange(len(reference), device=reference.device)
     _tell(s, ledger, everyone, change, eligible, history.now_alpha, history.now_low)
+
+
+def who_is_aside(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Tensor | None:
+    """Bool Tensor ``[N]``: who learns from its averaged prediction in the running epoch; None: nobody."""
+    if not s.aside:
+        return None
+    candidates = (history.evidence_count > 0) & (ledger.current == ledger.given)
+    return set_aside(history.evidence, ledger.given, candidates, s.aside)
 
 
 def _reference(s: SCNSettings, ledger: LabelLedger) -> Tensor:

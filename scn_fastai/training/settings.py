@@ -55,6 +55,7 @@ class SCNSettings:
     evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
     budget: float | None = 0.18  # at most this share of the training set is relabeled at a time; None: no limit
     budget_ramp: int = 10  # epochs over which the budget grows to that share
+    aside: float = 0.0  # share that, doubted but not relabeled, learns from its averaged prediction; 0: nobody
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
     alpha_start: float | None = 0.9  # alpha of every sample before training; None: around 0.5, as drawn
@@ -90,12 +91,17 @@ class SCNSettings:
             )
         if self.budget is not None and not 0 < self.budget <= 1:
             raise SettingsError(f"budget is {self.budget}, but it is a share of the training set in (0, 1], or None.")
+        if not 0 <= self.aside < 1:
+            raise SettingsError(f"aside is {self.aside}, but it is a share of the training set in [0, 1).")
         begins = ((self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from))
-        whole = any(on and when == "settled" for on, when in begins) or self.relabel and self.budget is not None
+        whole = any(on and when == "settled" for on, when in begins) or (
+            self.relabel and self.budget is not None or self.aside
+        )
         if self.evidence == "step" and whole:
             raise SettingsError(
-                "relabel_from='settled', weight_from='settled' and a budget look at the whole training set, so they "
-                "need evidence='averaged': with evidence='step' name epochs and set budget=None."
+                "relabel_from='settled', weight_from='settled', a budget and samples set aside look at the whole "
+                "training set, so they need evidence='averaged': with evidence='step' name epochs, and set budget=None "
+                "and aside=0."
             )
 
     def change(self, **values) -> "SCNSettings":

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from scn_fastai.core import (
     combine_losses,
+    evidence_cross_entropy,
     group_means,
     high_group_size,
     low_importance,
@@ -86,6 +87,41 @@ def test_wce_under_autocast_is_that_of_float32(batch, device):
 def test_logits_and_alpha_that_do_not_fit_are_refused(logits, alpha):
     with pytest.raises(SettingsError, match=r"weighted_logits needs logits \[B, C\] and alpha \[B\], but got \["):
         weighted_logits(torch.zeros(logits), torch.zeros(alpha))
+
+
+# ---- cross-entropy against evidence ----
+
+
+def test_evidence_cross_entropy_is_that_of_the_samples_set_aside_over_the_whole_batch(batch, device, n, c):
+    logits, alpha, _ = batch(n, c, device=device)
+    evidence, aside = batch(n, c, device=device)[0].softmax(1), alpha < 0.5
+    rows = zip(logits.tolist(), evidence.tolist(), aside.tolist(), strict=True)
+    each = [-sum(q * math.log(p) for q, p in zip(qs, oracle.softmax(z), strict=True)) for z, qs, a in rows if a]
+    assert evidence_cross_entropy(logits, evidence, aside).item() == pytest.approx(sum(each) / n)
+
+
+def test_certain_evidence_is_a_label(batch, n, c):
+    logits, _, target = batch(n, c)
+    certain = torch.nn.functional.one_hot(target, c).double()
+    assert evidence_cross_entropy(logits, certain, torch.ones(n, dtype=torch.bool)).item() == pytest.approx(
+        cross_entropy(logits, target).item()
+    )
+
+
+def test_only_samples_set_aside_have_a_gradient_and_evidence_has_none(batch, c):
+    logits, alpha, _ = batch(7, c)
+    evidence = torch.full((7, c), 1 / c, dtype=torch.float64, requires_grad=True)
+    evidence_cross_entropy(logits.requires_grad_(), evidence, alpha < 0.5).backward()
+    assert ((logits.grad != 0).any(1) == (alpha < 0.5)).all() and evidence.grad is None
+
+
+@pytest.mark.parametrize("dtype, tolerance", HALVES)
+def test_evidence_cross_entropy_of_half_precision_logits_is_float32_and_close(batch, device, dtype, tolerance):
+    logits, _, _ = batch(128, device=device)
+    evidence, aside = torch.full((128, 7), 1 / 7, device=device), torch.ones(128, dtype=torch.bool, device=device)
+    found = evidence_cross_entropy(logits.to(dtype), evidence, aside)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(evidence_cross_entropy(logits, evidence, aside).item(), abs=tolerance)
 
 
 def test_relative_importance_has_mean_1_keeps_the_ranking_and_cannot_be_turned_down_as_a_whole(batch):

@@ -11,6 +11,7 @@ from scn_fastai.core import (
     most_doubted,
     noise_estimate,
     relabel,
+    set_aside,
     spare_ineligible,
 )
 from scn_fastai.errors import SettingsError
@@ -132,6 +133,21 @@ def test_a_budget_of_everything_changes_nothing(batch, n):
 def test_among_equal_doubts_the_budget_is_still_kept():
     change = relabel(torch.tensor([[0.9, 0.1]] * 10), torch.ones(10, dtype=torch.int64))
     assert most_doubted(change, torch.ones(10, dtype=torch.int64), 0.3).mask.tolist() == [True] * 3 + [False] * 7
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.34, 0.9])
+def test_set_aside_are_the_clearest_doubts_among_the_candidates(batch, device, n, c, share):
+    logits, alpha, target = batch(n, c, device=device)
+    probs, candidates = logits.softmax(1), alpha > 0.4
+    found = set_aside(probs, target, candidates, share)
+    rows = enumerate(zip(probs.tolist(), target.tolist(), candidates.tolist(), strict=True))
+    ratio = {i: max(p) / (p[y] + 0.001) for i, (p, y, may) in rows if may and max(p) > p[y]}
+    assert sorted(sorted(ratio, key=lambda i: (-ratio[i], i))[: int(share * n)]) == found.nonzero().squeeze(1).tolist()
+
+
+def test_a_label_that_the_network_predicts_is_never_set_aside():
+    probs = torch.tensor([[0.9, 0.1], [0.51, 0.49]])
+    assert set_aside(probs, torch.tensor([0, 1]), torch.tensor([True, True]), 0.99).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("ramp", [0, 1, 4])

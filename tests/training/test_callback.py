@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import squeezenet1_0
 
 from scn_fastai import SCNCallback, SCNSettings, scn_loss
-from scn_fastai.core import attention_weights
+from scn_fastai.core import attention_weights, rank_regularization, set_aside
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.measures import repair_measures
@@ -441,8 +441,9 @@ class Ops(TorchDispatchMode):
 
 @pytest.mark.parametrize("changes", [{"preset": "default"}, {"preset": "paper"}, {"preset": "released"},
                                      {"preset": "default", "learn_margin": True, "scope": "low"},
-                                     {"preset": "paper", "relabel": "propose"}],
-                         ids=["default", "paper", "released", "margin", "propose"])  # fmt: skip
+                                     {"preset": "paper", "relabel": "propose"},
+                                     {"preset": "default", "weight_from": 1, "aside": 0.2}],
+                         ids=["default", "paper", "released", "margin", "propose", "aside"])  # fmt: skip
 def test_no_batch_makes_the_host_wait(changes, blobs, blob_learner, monkeypatch):
     per_batch = {"before_batch", "after_pred", "after_loss", "after_batch"}
     found, call = [], SCNCallback.__call__
@@ -660,6 +661,50 @@ def test_where_few_labels_look_wrong_the_default_recipe_stays_an_ordinary_networ
     assert f"too few labels look wrong for it to help ({100 * frame['noise_estimate'].iloc[-1]:.0f} %)" in sentence
     assert torch.equal(found["waits"][1], found["plain"][1])
     assert found["begins"][0].history.frame()["weighting"].any()
+
+
+def after_some_epochs(blobs, blob_learner, **changes):
+    """A Learner in one batch an epoch, whose next epoch weights and sets aside."""
+    scn = SCNCallback(relabel_from=2, weight_from=2, relabel_margin=1.0, **changes)
+    learn = blob_learner(blobs, scn, bs=240, opt_func=SGD, wd=0, lr=0.1)
+    learn.fit(2, 0.1)
+    return learn, scn
+
+
+@pytest.mark.parametrize("weight", [True, False])
+def test_a_step_with_samples_set_aside_is_the_step_written_by_hand(weight, blobs, blob_learner):
+    learn, scn = after_some_epochs(blobs, blob_learner, aside=0.2, weight=weight)
+    hand, evidence = copy.deepcopy(learn.model), scn.history.evidence.clone()
+    aside = set_aside(evidence, blobs.given, torch.ones(len(blobs.given), dtype=torch.bool), 0.2)
+    features, head = hand[:2](blobs.x), hand[2]
+    alpha = attention_weights(features, head.attention_weight, head.attention_bias)
+    logits = nn.functional.linear(features, head.weight, head.bias)
+    logits = (alpha / alpha.mean())[:, None] * logits if weight else logits
+    target = nn.functional.one_hot(blobs.given, 4).float()
+    target[aside] = evidence[aside]
+    loss = cross_entropy(logits, target) + rank_regularization(alpha)
+    loss.backward()
+    learn.fit(1, 0.1, reset_opt=True)
+    assert 0 < aside.sum() <= 0.2 * 240 and len(scn.ledger) == 0
+    for p, mine in zip(learn.model.parameters(), hand.parameters(), strict=True):
+        torch.testing.assert_close(p, mine - 0.1 * mine.grad, atol=1e-6, rtol=0)
+
+
+def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begins(blobs, blob_learner):
+    class Look(Callback):
+        order, found = 60, ()
+
+        def before_train(self):
+            aside, ledger = scn._aside, scn.ledger
+            changed = ledger.current != ledger.given
+            self.found += (
+                (aside is not None, aside is not None and bool((aside & changed).any()), int(changed.sum())),
+            )
+
+    scn, look = SCNCallback(relabel_from=1, weight_from=3, aside=0.3), Look()
+    blob_learner(blobs, [scn, look]).fit(6, 0.01)
+    assert [begun for begun, *_ in look.found] == [False] * 3 + [True] * 3
+    assert not any(both for _, both, _ in look.found) and look.found[-1][2] > 0
 
 
 def test_new_labels_are_trained_on(blobs, blob_learner):

@@ -81,8 +81,10 @@ REFUSED = [
     ({"relabel_from": 2.5}, r"relabel_from is 2\.5, but it must be an epoch"),
     ({"budget": 0}, r"budget is 0, but it is a share of the training set in \(0, 1\], or None"),
     ({"budget": 1.1}, r"budget is 1\.1, "),
-    (STEP | {"relabel_from": "settled"}, r"relabel_from='settled', .* and a budget .* need evidence='averaged'"),
-    (STEP | {"budget": 0.2}, r"with evidence='step' name epochs and set budget=None"),
+    (STEP | {"relabel_from": "settled"}, r"relabel_from='settled', .* a budget .* need evidence='averaged'"),
+    (STEP | {"budget": 0.2}, r"with evidence='step' name epochs, and set budget=None"),
+    ({"aside": 1}, r"aside is 1, but it is a share of the training set in \[0, 1\)"),
+    (STEP | {"aside": 0.1}, r"samples set aside look at the whole training set, .* set budget=None and aside=0"),
     ({"settled": 1.1}, r"settled is 1\.1, but it must lie in \(0, 1\]"),
     ({"noise_needed": 1}, r"noise_needed is 1, but it is a share of the labels in \[0, 1\)"),
     ({"noise_needed": -0.1}, r"noise_needed is -0\.1, "),
@@ -103,7 +105,9 @@ def test_settings_out_of_range_or_at_odds_are_refused(way, values, sentence):
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(SettingsError, match="'delta1' is not an SCN setting; there are: alpha_start, beta, .*, weight"):
+    with pytest.raises(
+        SettingsError, match="'delta1' is not an SCN setting; there are: alpha_start, aside, beta, .*, weight"
+    ):
         SCNSettings().change(delta1=0.15)
 
 
