@@ -42,8 +42,8 @@ def run(options: Namespace) -> int:
     _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
         results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now))
-    if asked.name == "detect":
-        detector_results(results, out).to_csv(out / "detectors.csv", index=False)
+    if asked.detectors:
+        detector_results(results, out).to_csv(_detectors_of(out, asked.name), index=False)
     return show(out, asked.name, options.json)
 
 
@@ -54,8 +54,8 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
 
     results, about = read_results(folder, name)
     lines, claims = paper_lines(results), claims_table(results, about["claims"])
-    detectors = Path(folder) / "detectors.csv"
-    found = detector_words(pd.read_csv(detectors)) if name == "detect" and detectors.exists() else None
+    detectors = _detectors_of(folder, name)
+    found = detector_words(pd.read_csv(detectors)) if detectors.exists() else None
     written = write_experiment(results, about, Path(folder) / f"{name}.html")
     failed = results[results["error"].notna()] if "error" in results else results.head(0)
     if as_json:
@@ -72,6 +72,11 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
     for row in failed.drop_duplicates("error").itertuples():
         _say(f"scn: {row.line}: {row.error}")
     return 1 if len(failed) else 0
+
+
+def _detectors_of(folder: Path, name: str) -> Path:
+    """Where an experiment's detectors stand."""
+    return Path(folder) / f"{name}_detectors.csv"
 
 
 def detector_words(detectors: pd.DataFrame) -> pd.DataFrame:

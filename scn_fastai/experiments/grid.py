@@ -67,7 +67,11 @@ def experiment_cells(asked: Experiment, size: Size, seeds: list[int], out: Path)
 
 def _cell(line: Line, size: Size, seed: int, out: Path) -> Cell:
     source = replace(size.source, noise=line.noise, noise_kind=line.noise_kind)
-    level = f"{line.noise_kind}{100 * line.noise:g}" if line.noise else "clean"
+    level = f"{line.noise_kind}{100 * line.noise:g}" if line.noise else line.labels or "clean"
+    if line.labels is not None:
+        if source.name != "ferplus":
+            raise SettingsError(f"The faces of the size {size.name} have no labels of {line.labels}: use --size real.")
+        source = replace(source, name=line.labels)
     return Cell(line.recipe, replace(size.train, seed=seed), source, out / level / run_name(line.recipe, seed))
 
 
@@ -86,7 +90,7 @@ def run_experiment(
     another one, leaves a row with the reason in ``error``; the others go on.
 
     Raises:
-        SettingsError: there is no seed.
+        SettingsError: there is no seed, or the faces of the size do not have the labels that a line asks for.
         RunError: the results cannot be written.
     """
     if not seeds:

@@ -161,3 +161,13 @@ def test_an_experiment_prints_lines_and_claims_and_report_shows_it_again(tmp_pat
         assert main(["experiment", "table5", "--out", out, wrong]) == 2
         assert words in capsys.readouterr().err
     assert main(["experiment", "table3"]) == 2 and "scn table3" in capsys.readouterr().err
+
+
+def test_the_experiment_of_detectors_asks_each_about_each_run(tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--seeds", "0", "--lines", "plain", "--limit", "64", "--epochs", "1", "--out", str(out), "--jobs", "1"]
+    assert main(["experiment", "detect", *options, "--json"]) == 0
+    told = printed(capsys)
+    assert "loss" in told["detectors"]["plain, 30% symmetric"]
+    stored = pd.read_csv(out / "detect_detectors.csv")
+    assert set(stored["noise_kind"]) == {"symmetric", "confusion", "human"} and {"auroc", "problem"} <= set(stored)

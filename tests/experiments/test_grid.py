@@ -9,8 +9,16 @@ from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments import grid
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import SIZES, Size, detector_results, experiments_in, read_results, run_experiment
-from scn_fastai.experiments.paper_tables import Claim, Experiment, Line
+from scn_fastai.experiments.grid import (
+    SIZES,
+    Size,
+    detector_results,
+    experiment_cells,
+    experiments_in,
+    read_results,
+    run_experiment,
+)
+from scn_fastai.experiments.paper_tables import Claim, Experiment, Line, experiment
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
 TINY = Size("tiny", Source("rendered", limit=48), TRAIN, "few faces")
@@ -40,6 +48,14 @@ def test_every_detector_looks_at_every_run(tmp_path):
     assert set(table["line"]) == {"baseline", "SCN"} and {"alpha", "loss", "aum"} <= set(table["detector"])
     noisy = table[(table["line"] == "SCN") & (table["detector"] == "loss")]
     assert 0 <= float(noisy["auroc"].iloc[0]) <= 1
+
+
+def test_labels_of_another_data_set_are_its_noise_and_rendered_faces_have_none(tmp_path):
+    cells = experiment_cells(experiment("human"), SIZES["real"], [0], tmp_path)
+    assert {cell.source.name for _, cell in cells} == {"fer2013"} and not any(cell.source.noise for _, cell in cells)
+    assert cells[0][1].folder == tmp_path / "fer2013" / "plain-seed0"
+    with pytest.raises(SettingsError, match="The faces of the size tiny have no labels of fer2013: use --size real"):
+        run_experiment(experiment("human"), TINY, [0], tmp_path)
 
 
 def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_path, monkeypatch):
