@@ -121,7 +121,8 @@ def rule_words(settings: SCNSettings) -> str:
     evidence = "this step's prediction" if settings.evidence == "step" else "predictions averaged over the epochs"
     against = "given" if settings.reference == "original" else "current"
     words = f"Logits are weighted by {weight}; {who} may change, by {evidence} against the {against} label"
-    return words + ("." if settings.budget is None else "; the budget, a share of the training set, is left out here.")
+    whole = "; the budget and who is set aside, shares of the training set, are left out here."
+    return words + ("." if settings.budget is None else whole)
 
 
 def begun_words(epochs: pd.DataFrame, epoch: int) -> str:

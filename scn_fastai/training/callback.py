@@ -264,6 +264,7 @@ class SCNCallback(Callback):
             weighting=self._weighs,
             weighted=self._weighs and self.settings.weight,
             relative=self.settings.relative,
+            aside=0 if self._aside is None else int(self._aside.sum()),
             settled=self.history.settled_share(),
             train_accuracy_given=label_accuracy(*now, self.ledger.given),
             train_accuracy_current=label_accuracy(*now, trained_on),

@@ -126,6 +126,10 @@ class LabelLedger:
         self.current = self._before.clone()
         self._start_buffers(keep_held=True)
 
+    def keeps_given(self) -> Tensor:
+        """Who has its given label and no decision of a person, bool Tensor ``[N]``."""
+        return (self.current == self.given) & ~self._held
+
     def before_epoch(self) -> Tensor:
         """Labels ``[N]`` that the running epoch trained on, before any change that it makes."""
         return self._before

@@ -58,10 +58,13 @@ def relabel_all(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Non
 
 
 def who_is_aside(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Tensor | None:
-    """Bool Tensor ``[N]``: who learns from its averaged prediction in the running epoch; None: nobody."""
-    if not s.aside:
+    """Bool Tensor ``[N]``: who learns from its averaged prediction in the running epoch; None: nobody.
+
+    A label that only a person may change, or that a person decided, is taught as it stands.
+    """
+    if not s.aside or s.relabel is not True:
         return None
-    candidates = (history.evidence_count > 0) & (ledger.current == ledger.given)
+    candidates = ledger.keeps_given() & (history.evidence_count > 0)
     return set_aside(history.evidence, ledger.given, candidates, s.aside)
 
 

@@ -26,6 +26,10 @@ class SCNSettings:
     The very first epoch never relabels: in it the samples' indices are checked. ``weight_from`` says the same of
     weighting and rank loss; before that epoch the network trains as an ordinary one.
 
+    ``aside`` is a share of the training set: so many of the samples whose averaged prediction is not their label, the
+    clearest doubts that are not relabeled, learn from that prediction instead of the label. It acts together with
+    relabeling (``relabel=True``), from the first epoch that weights on, and spares what a person decided.
+
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
     (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of
     labels that look wrong.
@@ -55,7 +59,7 @@ class SCNSettings:
     evidence_decay: float = 0.7  # weight of an epoch in the average, against the one after it
     budget: float | None = 0.18  # at most this share of the training set is relabeled at a time; None: no limit
     budget_ramp: int = 10  # epochs over which the budget grows to that share
-    aside: float = 0.0  # share that, doubted but not relabeled, learns from its averaged prediction; 0: nobody
+    aside: float = 0.12  # share that is doubted, not relabeled, and learns from its averaged prediction; 0: nobody
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
     alpha_start: float | None = 0.9  # alpha of every sample before training; None: around 0.5, as drawn
@@ -95,7 +99,7 @@ class SCNSettings:
             raise SettingsError(f"aside is {self.aside}, but it is a share of the training set in [0, 1).")
         begins = ((self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from))
         whole = any(on and when == "settled" for on, when in begins) or (
-            self.relabel and self.budget is not None or self.aside
+            self.relabel and (self.budget is not None or self.aside)
         )
         if self.evidence == "step" and whole:
             raise SettingsError(
@@ -134,6 +138,7 @@ PRESETS = {
         reference="original",
         evidence="step",
         budget=None,
+        aside=0.0,
         bias=False,
         alpha_start=None,
     ),
@@ -148,6 +153,7 @@ PRESETS = {
         reference="current",
         evidence="step",
         budget=None,
+        aside=0.0,
         weighted_inference=True,
         alpha_start=None,
     ),

@@ -37,7 +37,7 @@ class BatchMicroscope(Panel):
     sliders change what the equations make of them, not the network: gradients say where its next step would go.
     ``switch`` sets the sliders to a recipe and takes over what has no slider: how the losses are joined, who may be
     relabelled, which label is compared with, and whether one step's prediction decides or the average of the epochs.
-    (The default recipe's budget is a matter of the whole training set: a batch does not know it.)
+    (The default recipe's budget, and who is set aside, are a matter of the whole training set: a batch knows neither.)
 
     Controls: ``switch``, ``epoch``, ``beta``, ``rank_margin`` (delta1), ``relabel_margin`` (delta2), ``gamma``;
     ``another()`` draws a batch, ``batch`` holds its samples and can be set. ``report`` has all numbers that are shown,

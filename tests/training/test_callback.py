@@ -442,7 +442,7 @@ class Ops(TorchDispatchMode):
 @pytest.mark.parametrize("changes", [{"preset": "default"}, {"preset": "paper"}, {"preset": "released"},
                                      {"preset": "default", "learn_margin": True, "scope": "low"},
                                      {"preset": "paper", "relabel": "propose"},
-                                     {"preset": "default", "weight_from": 1, "aside": 0.2}],
+                                     {"preset": "default", "weight_from": 1}],
                          ids=["default", "paper", "released", "margin", "propose", "aside"])  # fmt: skip
 def test_no_batch_makes_the_host_wait(changes, blobs, blob_learner, monkeypatch):
     per_batch = {"before_batch", "after_pred", "after_loss", "after_batch"}
@@ -705,6 +705,23 @@ def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begi
     blob_learner(blobs, [scn, look]).fit(6, 0.01)
     assert [begun for begun, *_ in look.found] == [False] * 3 + [True] * 3
     assert not any(both for _, both, _ in look.found) and look.found[-1][2] > 0
+
+
+@pytest.mark.parametrize("relabel", [False, "propose"])
+def test_nobody_is_set_aside_where_labels_may_not_be_changed(relabel, blobs, blob_learner):
+    _, scn = after_some_epochs(blobs, blob_learner, relabel=relabel, aside=0.3)
+    blob_learner(blobs, scn).fit(2, 0.01)
+    assert scn.history.frame()["weighting"].any() and not scn.history.frame()["aside"].any()
+
+
+def test_what_a_person_decided_is_not_set_aside(blobs, blob_learner):
+    learn, scn = after_some_epochs(blobs, blob_learner, aside=0.2)
+    doubted = set_aside(scn.history.evidence, blobs.given, scn.ledger.keeps_given(), 0.2).nonzero().squeeze(1)
+    for sample in doubted.tolist():
+        scn.ledger.override(sample, int(blobs.given[sample]))
+    assert len(doubted) and not scn.ledger.keeps_given()[doubted].any()
+    learn.fit(1, 0.1)
+    assert 0 < scn.history.frame()["aside"].iloc[-1] <= 0.2 * 240
 
 
 def test_new_labels_are_trained_on(blobs, blob_learner):

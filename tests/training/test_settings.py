@@ -8,7 +8,7 @@ import pytest
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.settings import CHOICES, PRESETS, SCNSettings, preset
 
-STEP = {"evidence": "step", "relabel_from": 10, "weight_from": 0, "budget": None}
+STEP = {"evidence": "step", "relabel_from": 10, "weight_from": 0, "budget": None, "aside": 0}
 
 
 @pytest.mark.parametrize("name", PRESETS)
