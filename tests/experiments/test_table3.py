@@ -18,7 +18,7 @@ from scn_fastai.training.pretrained import backbone_card
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=16, device="cpu", half=False)
 SIZE = Size(64, 32, TRAIN, replace(TRAIN, lr=0.01))
-SCN = "default:settled=0.75:noise_needed=0"
+SCN = "default:settled=0.75:noise_needed=0:aside=0"
 pytestmark = pytest.mark.usefixtures("small_rendered")
 
 
