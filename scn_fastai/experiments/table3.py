@@ -26,7 +26,8 @@ class Row(Line):
 
 
 def _row(label: str, pretraining: str | None, recipe: str, *printed: float) -> Row:
-    return Row(label, recipe, TARGET_NOISE, dict(zip(COLUMNS, printed, strict=True)), "human", pretraining)
+    figures = dict(zip(COLUMNS, printed, strict=True))
+    return Row(label, recipe, TARGET_NOISE, figures, "human", pretraining=pretraining)
 
 
 TABLE3 = Experiment(

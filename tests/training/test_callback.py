@@ -519,7 +519,7 @@ def test_relabeling_begins_by_itself_when_predictions_have_settled(blobs, blob_l
 @pytest.mark.parametrize("evidence", ["step", "averaged"])
 @pytest.mark.parametrize("start", [2, 3])
 def test_relabel_from_names_the_first_epoch_that_relabels(evidence, start, blobs, blob_learner):
-    scn = SCNCallback(evidence=evidence, relabel_from=start, weight_from=0, budget=None, relabel_margin=0.0)
+    scn = SCNCallback(evidence=evidence, relabel_from=start, weight_from=0, budget=None, aside=0, relabel_margin=0.0)
     blob_learner(blobs, scn).fit(5, 0.01)
     assert scn.ledger.frame()["epoch"].min() == start
     assert scn.history.frame()["relabeling"].tolist() == [epoch >= start for epoch in range(5)]
@@ -530,7 +530,7 @@ def test_scope_low_changes_only_the_low_group_of_the_epoch(evidence, blobs, blob
     changed = {}
     for scope in ("low", "all"):
         scn = SCNCallback(
-            evidence=evidence, scope=scope, relabel_from=2, weight_from=0, budget=None, relabel_margin=0.2
+            evidence=evidence, scope=scope, relabel_from=2, weight_from=0, budget=None, aside=0, relabel_margin=0.2
         )
         blob_learner(blobs, scn).fit(6, 0.01)
         rows = changed[scope] = scn.ledger.frame()
