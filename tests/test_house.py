@@ -333,3 +333,8 @@ def test_every_public_name_is_there_and_described():
     wrong = [f"{name} has no docstring" for name in names if not getattr(package, name).__doc__]
     assert not wrong, "\n".join(wrong)
     assert len(set(names)) == len(names) and set(names) <= set(dir(package))
+
+
+def test_the_page_of_results_is_what_the_results_say():
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "results_page.py"), "--check"], check=False)
+    assert done.returncode == 0, "run `python tools/results_page.py`"
