@@ -109,7 +109,7 @@ def tables(rows: pd.DataFrame, confusions: pd.DataFrame) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table with its index as Markdown."""
-    head = ["", *map(str, table.columns)]
+    head = [table.index.name or "", *map(str, table.columns)]
     lines = [head, ["---"] * len(head), *([str(name), *map(str, values)] for name, *values in table.itertuples())]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

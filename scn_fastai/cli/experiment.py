@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
         results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now))
     if asked.detectors:
-        detector_results(results, out).to_csv(_detectors_of(out, asked.name), index=False)
+        detector_results(results, out).to_csv(detectors_file(out, asked.name), index=False)
     return show(out, asked.name, options.json)
 
 
@@ -54,7 +54,7 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
 
     results, about = read_results(folder, name)
     lines, claims = paper_lines(results), claims_table(results, about["claims"])
-    detectors = _detectors_of(folder, name)
+    detectors = detectors_file(folder, name)
     found = detector_words(pd.read_csv(detectors)) if detectors.exists() else None
     written = write_experiment(results, about, Path(folder) / f"{name}.html")
     failed = results[results["error"].notna()] if "error" in results else results.head(0)
@@ -74,7 +74,7 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
     return 1 if len(failed) else 0
 
 
-def _detectors_of(folder: Path, name: str) -> Path:
+def detectors_file(folder: Path, name: str) -> Path:
     """Where an experiment's detectors stand."""
     return Path(folder) / f"{name}_detectors.csv"
 

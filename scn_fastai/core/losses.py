@@ -75,6 +75,18 @@ def weighted_cross_entropy(logits: Tensor, alpha: Tensor, target: Tensor, reduct
     return cross_entropy(_wide(weighted_logits(logits, alpha)), target, reduction=reduction)
 
 
+def hold_gradient(logits: Tensor, held: Tensor) -> Tensor:
+    """The same logits, through which no gradient reaches the samples ``held`` (bool Tensor ``[B]``).
+
+    >>> logits = torch.ones(2, 2, requires_grad=True)
+    >>> hold_gradient(logits, torch.tensor([True, False])).sum().backward()
+    >>> logits.grad
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    return torch.where(held.unsqueeze(1), logits.detach(), logits)
+
+
 def evidence_cross_entropy(logits: Tensor, evidence: Tensor, aside: Tensor) -> Tensor:
     """Cross-entropy against averaged predictions instead of labels, over the samples set aside.
 

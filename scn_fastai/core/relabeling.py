@@ -161,7 +161,7 @@ def most_doubted(change: Relabel, target: Tensor, budget: float) -> Relabel:
     >>> most_doubted(relabel(probs, target, margin=0.1), target, budget=0.34)[:2]
     (tensor([ True, False, False]), tensor([0, 1, 1]))
     """
-    mask = _clearest(change, change.mask, budget)
+    mask = _clearest(change, budget)
     return change._replace(mask=mask, label=torch.where(mask, change.label, target))
 
 
@@ -184,13 +184,12 @@ def set_aside(probs: Tensor, target: Tensor, candidates: Tensor, share: float) -
     >>> set_aside(probs, torch.tensor([1, 1, 1, 1]), torch.tensor([False, True, True, True]), share=0.25)
     tensor([False,  True, False, False])
     """
-    doubt = relabel(probs, target, candidates, margin=0.0)
-    return _clearest(doubt, doubt.mask, share)
+    return _clearest(relabel(probs, target, candidates, margin=0.0), share)
 
 
-def _clearest(change: Relabel, mask: Tensor, share: float) -> Tensor:
-    """Of the samples in the mask those with the largest ``P_max / P_given``, a share of all at most."""
-    ratio = torch.where(mask, change.p_max / (change.p_given + RULED_OUT), -torch.inf)
-    chosen = torch.zeros_like(mask)
+def _clearest(change: Relabel, share: float) -> Tensor:
+    """Of the proposed changes those with the largest ``P_max / P_given``, a share of all samples at most."""
+    ratio = torch.where(change.mask, change.p_max / (change.p_given + RULED_OUT), -torch.inf)
+    chosen = torch.zeros_like(change.mask)
     chosen[ratio.argsort(descending=True, stable=True)[: int(share * len(ratio))]] = True
-    return mask & chosen
+    return change.mask & chosen

@@ -11,6 +11,7 @@ from scn_fastai.core import (
     combine_losses,
     evidence_cross_entropy,
     group_means,
+    hold_gradient,
     low_importance,
     rank_regularization,
     relative_importance,
@@ -190,7 +191,7 @@ class SCNCallback(Callback):
         self.learn.yb = (label.as_subclass(kind),)
 
     def after_pred(self) -> None:
-        """Weight the logits by alpha, so that the Learner's own loss computes WCE (Eq. 2)."""
+        """Weight the logits by alpha, so that the Learner's own loss computes WCE (Eq. 2), but of nobody set aside."""
         if not self.training:
             if self.settings.weighted_inference:
                 self.learn.pred = weighted_logits(self.learn.pred.float(), self._head.alpha)
@@ -208,8 +209,7 @@ class SCNCallback(Callback):
             self.learn.pred = weighted_logits(self._logits.float(), own_part(self._weight))
         if self._aside is not None:  # their labels teach nothing; their averaged predictions do (after_loss)
             self._trained = self.learn.pred
-            aside = self._aside[self._index].unsqueeze(1)
-            self.learn.pred = torch.where(aside, self._trained.detach(), self._trained)
+            self.learn.pred = hold_gradient(self._trained, self._aside[self._index])
 
     def after_loss(self) -> None:
         """Add the rank regularization loss (Eq. 3), and what the samples set aside learn."""
@@ -221,7 +221,7 @@ class SCNCallback(Callback):
         if self._watching:
             high, low = group_means(self._alpha.detach(), s.beta)
             self.history.add(wce=mean_of_all(wce), rank=rank_loss, alpha_high=high, alpha_low=low)
-        if self._aside is not None:
+        if self._aside is not None:  # wce still counts their labels, without gradient: the Learner's loss is a mean
             evidence, aside = self.history.evidence[self._index], self._aside[self._index]
             self.learn.loss_grad = wce + evidence_cross_entropy(self._trained, evidence, aside)
             self.learn.loss = self.learn.loss_grad.detach().clone()

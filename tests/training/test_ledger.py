@@ -193,6 +193,14 @@ def test_given_is_a_copy_and_never_changes():
 # ---- a person's decisions and undoing ----
 
 
+def test_who_keeps_the_given_label_by_nobodys_decision(ledger):
+    before = ledger.keeps_given()
+    ledger.override(0, int(ledger.given[0]))
+    after = ledger.keeps_given()
+    assert before.tolist() == (ledger.given == ledger.current).tolist() and before[0] and not after[0]
+    assert after[1:].equal(before[1:])
+
+
 @pytest.mark.parametrize("label", ["mad", 2, np.int64(2)])
 def test_an_override_is_not_overruled(ledger, label):
     epoch(ledger, 0, [0, 1], 1)
