@@ -1,4 +1,4 @@
-"""What each method costs in training: seconds of an epoch and peak memory, over those of the plain network."""
+"""What each recipe costs in training: seconds of an epoch and peak memory, over those of the plain network."""
 
 import json
 import multiprocessing
@@ -13,7 +13,7 @@ import torch
 from _common import Ratio, epoch_seconds, hardware, learner, noisy_faces, options_parser
 from fastai.learner import Callback
 
-from scn_fastai.methods import METHODS
+from scn_fastai.experiments.recipes import all_recipes
 
 
 def seconds(names: list[str], options: Namespace) -> tuple[float, dict[str, Ratio], torch.device]:
@@ -69,7 +69,8 @@ def in_own_process(name: str, options: Namespace) -> int:
 def main(argv: list[str] | None = None) -> None:
     """Print a line, or a JSON object, for the plain network and for each method."""
     parser = options_parser(__doc__)
-    parser.add_argument("--methods", default=",".join(METHODS), help="recipes, with options if wanted")
+    everything = ",".join(name for name in all_recipes() if name != "plain")
+    parser.add_argument("--methods", default=everything, help="recipes, with options if wanted")
     options = parser.parse_args(argv)
     names = options.methods.split(",")
     plain, ratios, device = seconds(names, options)

@@ -4,10 +4,11 @@
     python tools/results_page.py --check  # says whether it is what the results say
 
 Results come there from ``scn experiment NAME --out runs/...`` (NAME.csv, NAME.json and NAME_detectors.csv of that
-folder).
+folder), and costs.jsonl from the command that stands at the costs.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -30,6 +31,49 @@ orders, not numbers. A claim of the paper *holds* if the 95 % interval of the di
 """
 
 
+COSTS = RESULTS / "costs.jsonl"
+COST_LEAD = """## What each recipe costs
+
+Seconds of a training epoch and peak memory over those of the plain network, in one run, in turns; the smallest and the
+largest of the repeats in brackets. {how}; a plain epoch took {plain_seconds:.1f} s and {mib:.0f} MiB.
+
+```bash
+python benchmarks/methods_cost.py --faces 1024 --repeats 3 --json > data/results/costs.jsonl
+```"""
+
+
+def costs() -> dict[str, dict]:
+    """What was measured of each recipe's costs, by its name."""
+    if not COSTS.exists():
+        return {}
+    rows = map(json.loads, COSTS.read_text(encoding="utf-8").splitlines())
+    return {row["name"]: row for row in rows}
+
+
+def cost_columns(recipes: list[str], known: dict[str, dict]) -> dict[str, list[str]]:
+    """Time and memory of lines over plain; a recipe with other settings costs what it costs with its own.
+
+    >>> cost_columns(["plain", "elr:lam=1"], {"elr": {"time": 1.04, "memory": 1.0}})
+    {'time': ['1.00', '1.04'], 'memory': ['1.00', '1.00']}
+    """
+    known = {"plain": {"time": 1.0, "memory": 1.0}} | known
+    rows = [known.get(name) or known.get(name.split(":")[0]) for name in recipes]
+    return {kind: ["–" if row is None else f"{row[kind]:.2f}" for row in rows] for kind in ("time", "memory")}
+
+
+def cost_section() -> str:
+    """The costs of every recipe."""
+    known = costs()
+    first = next(iter(known.values()))
+    lead = COST_LEAD.format(**first, mib=first["plain_bytes"] / 2**20)
+    rows = [
+        {"recipe": name, "time, × plain": f"{row['time']:.2f} ({row['low']:.2f}–{row['high']:.2f})"}
+        | {"memory, × plain": f"{row['memory']:.2f}"}
+        for name, row in sorted(known.items(), key=lambda item: item[1]["time"])
+    ]
+    return f"{lead}\n\n{table_of(pd.DataFrame(rows))}"
+
+
 def table_of(frame: pd.DataFrame) -> str:
     """A table without its index as Markdown."""
     return markdown(frame.set_index(frame.columns[0]))
@@ -44,7 +88,7 @@ def section(folder: Path, name: str) -> str:
         f"## {about['title']}",
         f"{len(results)} trainings on {about['about']} ([every run]({folder.name}/{name}.csv), commit {commit}).",
         f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}\n```",
-        table_of(paper_lines(results)),
+        table_of(_with_costs(paper_lines(results), results)),
     ]
     claims = claims_table(results, about["claims"])
     if len(claims):
@@ -57,10 +101,16 @@ def section(folder: Path, name: str) -> str:
     return "\n\n".join(parts)
 
 
+def _with_costs(lines: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The lines of an experiment with what their recipes cost."""
+    recipes = results.sort_values("order").drop_duplicates("order")["recipe"].tolist()
+    return lines.assign(**{f"{kind}, × plain": column for kind, column in cost_columns(recipes, costs()).items()})
+
+
 def page() -> str:
     """The whole page."""
     sections = [section(RESULTS / size, name) for size in SIZES for name in experiments_in(RESULTS / size)]
-    return "\n\n".join([LEAD.strip(), *sections]) + "\n"
+    return "\n\n".join([LEAD.strip(), *sections, *([cost_section()] if costs() else [])]) + "\n"
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ def add_options(verb: ArgumentParser) -> None:
     verb.add_argument("--batch-size", type=int, help="other batch size")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     verb.add_argument("--jobs", type=int, help="runs at a time (default: one a core; 1 on a GPU)")
+    verb.add_argument("--known", metavar="FOLDER", help="take over trainings whose results stand there already")
     verb.add_argument("--out", help="folder for runs and results (default: runs/experiments/SIZE)")
 
 
@@ -39,11 +40,13 @@ def run(options: Namespace) -> int:
     asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), seeds_of(options.seeds)
     out = Path(options.out or f"runs/experiments/{size.name}")
     jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)
+    beside = _known_detectors(options.known, asked.name)
+    known = None if asked.detectors and beside is None else options.known
     _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
-        results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now))
+        results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now), known)
     if asked.detectors:
-        detector_results(results, out).to_csv(detectors_file(out, asked.name), index=False)
+        detector_results(results, out, known=beside).to_csv(detectors_file(out, asked.name), index=False)
     return show(out, asked.name, options.json)
 
 
@@ -72,6 +75,12 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
     for row in failed.drop_duplicates("error").itertuples():
         _say(f"scn: {row.line}: {row.error}")
     return 1 if len(failed) else 0
+
+
+def _known_detectors(folder: str | None, name: str) -> pd.DataFrame | None:
+    """The detectors that stand beside earlier results, or None."""
+    there = None if folder is None else detectors_file(Path(folder), name)
+    return pd.read_csv(there) if there is not None and there.exists() else None
 
 
 def detectors_file(folder: Path, name: str) -> Path:

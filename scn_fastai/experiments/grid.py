@@ -20,6 +20,9 @@ from scn_fastai.training.folders import replace_file
 from scn_fastai.training.run import Run
 
 FORMAT = 1
+# The columns of a row that tell its training from another.
+TRAINING = ("recipe", "seed", "noise", "noise_kind", "data", "limit", "arch", "image_size", "planned_epochs")
+TRAINING += ("batch_size", "lr", "wd")
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,23 @@ def run_experiment(
     out: str | Path,
     jobs: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
+    known: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train what is not trained yet, and write ``NAME.csv``, ``NAME.parquet`` and ``NAME.json``; returns the table.
 
     A row per run: experiment, line, recipe, noise, seed, the figures of `summary_of`, the paper's figures, the data
     and training settings, and the versions and the commit that made it. A training that fails, or whose folder holds
     another one, leaves a row with the reason in ``error``; the others go on.
+
+    Args:
+        asked: the experiment.
+        size: data and training of its runs.
+        seeds: one training of every line for each.
+        out: folder of the runs and the results.
+        jobs: how many run at a time.
+        progress: see `compare`.
+        known: folder with results of earlier experiments: a training that has a row there is taken from it, with the
+            versions and the commit that made it.
 
     Raises:
         SettingsError: there is no seed, or the faces of the size do not have the labels that a line asks for.
@@ -98,14 +112,15 @@ def run_experiment(
     out = Path(out)
     pairs = experiment_cells(asked, size, seeds, out)
     cells = {cell.folder: cell for _, cell in pairs}
-    known = {folder: {"error": words} for folder, cell in cells.items() if (words := _refused(cell))}
-    left = [cell for folder, cell in cells.items() if folder not in known]
-    found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
-    known |= {cell.folder: summary for cell, summary in zip(left, found, strict=True)}
+    done = {} if known is None else _taken(pairs, known_results(known, asked))
     made, n = made_by(), len(asked.lines)
+    done |= {f: {"error": words} | made for f, c in cells.items() if f not in done and (words := _refused(c))}
+    left = [cell for folder, cell in cells.items() if folder not in done]
+    found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
+    done |= {cell.folder: summary | made for cell, summary in zip(left, found, strict=True)}
     rows = [
-        {"experiment": asked.name, "size": size.name, "order": number % n, **known[cell.folder], **_of_line(line, cell)}
-        | {"folder": cell.folder.relative_to(out).as_posix(), **made}
+        {"experiment": asked.name, "size": size.name, "order": number % n, **done[cell.folder], **_of_line(line, cell)}
+        | {"folder": cell.folder.relative_to(out).as_posix()}
         for number, (line, cell) in enumerate(pairs)
     ]
     table = pd.DataFrame(rows)
@@ -127,13 +142,60 @@ def try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None
         return {"recipe": cell.recipe, "seed": cell.train.seed, "error": sentence}
 
 
-def detector_results(results: pd.DataFrame, out: str | Path, n_boot: int = 0) -> pd.DataFrame:
-    """Every detector on every finished run: `detector_table` with the run's line, recipe, noise_kind and seed."""
+def known_results(folder: str | Path, asked: Experiment) -> pd.DataFrame:
+    """The rows in a folder's results that an experiment can take over: those of trainings that ended well.
+
+    Where every detector is asked about every run, only its own rows will do: their detectors stand beside them.
+
+    Raises:
+        RunError: no experiment lies there, or one that cannot be read.
+    """
+    names = experiments_in(folder)
+    if not names:
+        raise RunError(
+            f"{folder} holds no results of an experiment: --known names a folder with NAME.csv and NAME.json."
+        )
+    tables = [read_results(folder, name)[0] for name in names if name == asked.name or not asked.detectors]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TRAINING))
+    return table[table["error"].isna()] if "error" in table else table
+
+
+def _taken(pairs: list[tuple[Line, Cell]], known: pd.DataFrame) -> dict[Path, dict]:
+    """What is known of each cell that has a row: the summary of its training, and what made it."""
+    rows = {_training(row): row for row in known.to_dict("records")}
+    own = {"experiment", "size", "order", "line", "folder", "error"} | {
+        name for name in known if name.startswith("paper ")
+    }
+    found = {cell.folder: rows.get(_training(_of_line(line, cell))) for line, cell in pairs}
+    return {folder: {n: v for n, v in row.items() if n not in own} for folder, row in found.items() if row is not None}
+
+
+def _training(row: dict) -> tuple:
+    """What tells a training from another; an empty cell of a CSV (NaN) is the empty text that it was."""
+    return tuple("" if pd.isna(row[name]) else row[name] for name in TRAINING)
+
+
+def detector_results(
+    results: pd.DataFrame, out: str | Path, n_boot: int = 0, known: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every detector on every finished run: `detector_table` with the run's line, recipe, noise_kind and seed.
+
+    Args:
+        results: of `run_experiment`.
+        out: folder with the runs.
+        n_boot: bootstrap samples for the intervals.
+        known: a table that this function made earlier, for the runs that do not lie in ``out``.
+    """
     parts = []
     for row in results.to_dict("records"):
-        if not isinstance(row.get("error"), str):
-            table = detector_table(Run.load(Path(out) / row["folder"]), n_boot=n_boot)
-            parts.append(table.assign(**{name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}))
+        folder = Path(out) / row["folder"]
+        if isinstance(row.get("error"), str):
+            continue
+        if known is not None and not folder.exists():
+            parts.append(known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])])
+            continue
+        table = detector_table(Run.load(folder), n_boot=n_boot)
+        parts.append(table.assign(**{name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

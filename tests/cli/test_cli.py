@@ -171,3 +171,7 @@ def test_the_experiment_of_detectors_asks_each_about_each_run(tmp_path, capsys):
     assert "loss" in told["detectors"]["plain, 30% symmetric"]
     stored = pd.read_csv(out / "detect_detectors.csv")
     assert set(stored["noise_kind"]) == {"symmetric", "confusion", "human"} and {"auroc", "problem"} <= set(stored)
+    again = tmp_path / "again"
+    options[-3] = str(again)
+    assert main(["experiment", "detect", *options, "--known", str(out), "--json"]) == 0
+    assert printed(capsys)["detectors"] == told["detectors"] and not list(again.glob("*/*-seed0"))

@@ -1,6 +1,7 @@
 """An experiment at work: a row per run with what made it, runs that are shared, failures that cost nothing else."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -76,6 +77,32 @@ def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_p
     other = Experiment("table4", "one line", LINES[:1], ())
     assert run_experiment(other, TINY, [0], tmp_path)["accuracy_last"].notna().all()  # the training of table 2
     assert ran == ["plain", "paper", "paper"] and table["accuracy_last"].notna().all() and "error" not in table
+
+
+def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):
+    asked = replace(ASKED, name="detect", detectors=True)
+    first = run_experiment(asked, TINY, [0], tmp_path / "a")
+    judged = detector_results(first, tmp_path / "a")
+    (tmp_path / "a" / "detect.csv").write_text(first.assign(commit="earlier").to_csv(index=False), encoding="utf-8")
+    real, ran = grid.run_cell, []
+    monkeypatch.setattr(grid, "run_cell", lambda *how: ran.append((how[0].recipe, how[0].train.seed)) or real(*how))
+    table = run_experiment(asked, TINY, [0, 1], tmp_path / "b", known=tmp_path / "a")
+    assert ran == [("plain", 1), ("paper", 1)] and (table["commit"] == "earlier").tolist() == [True, True, False, False]
+    assert table["accuracy_last"].tolist()[:2] == first["accuracy_last"].tolist() and "error" not in table
+    assert set(table) == set(first) and table["paper RAF-DB"].tolist() == [72.0, 60.61] * 2
+    both = detector_results(table, tmp_path / "b", known=judged)
+    assert both["seed"].value_counts().to_dict() == {0: len(judged), 1: len(judged)}
+    pd.testing.assert_frame_equal(both[both["seed"] == 0], judged)
+
+    run_experiment(ASKED, TINY, [0, 1], tmp_path / "c", known=tmp_path / "b")
+    assert len(ran) == 2  # another experiment, the same trainings
+    run_experiment(replace(asked, name="human"), TINY, [0], tmp_path / "d", known=tmp_path / "b")
+    assert len(ran) == 4  # no detectors stand there for it
+    longer = replace(TINY, train=replace(TRAIN, epochs=2))
+    run_experiment(ASKED, longer, [0], tmp_path / "e", known=tmp_path / "b")
+    assert len(ran) == 6  # other trainings
+    with pytest.raises(RunError, match="holds no results of an experiment"):
+        run_experiment(ASKED, TINY, [0], tmp_path / "f", known=tmp_path / "empty")
 
 
 def test_a_folder_with_another_run_costs_its_line_only(tmp_path):
