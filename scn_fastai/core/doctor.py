@@ -65,11 +65,11 @@ def not_begun(settled: float, noise: float) -> Diagnosis:
         noise: share of labels that look wrong in the last epoch (`noise_estimate`).
 
     >>> not_begun(settled=0.97, noise=0.02).sentence
-    'Weighting has not begun, ... (97 % have), or too few labels look wrong for it to help (2 %); train longer, ...'
+    'Weighting has not begun, ... (97 % have), or the share of labels that look wrong (2 %) is small ...'
     """
     return Diagnosis(
         "not begun",
         "Weighting has not begun, so alpha was not trained: the averaged predictions did not settle in time "
-        f"({100 * settled:.0f} % have), or too few labels look wrong for it to help ({100 * noise:.0f} %); train "
-        "longer, name the epoch (weight_from), or lower noise_needed.",
+        f"({100 * settled:.0f} % have), or the share of labels that look wrong ({100 * noise:.0f} %) is small or still "
+        "falls; train longer, name the epoch (weight_from), or lower noise_needed.",
     )

@@ -1,5 +1,6 @@
 """When a label is doubted: the relabeling rule, and evidence that is gathered over epochs."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -104,6 +105,25 @@ def noise_estimate(probs: Tensor, target: Tensor) -> Tensor:
     likelier = (probs > probs.gather(1, target.unsqueeze(1))).sum(1)
     share = (likelier >= k).sum() / max(1, len(target))
     return (share * (classes - 1) / max(1, classes - k)).clamp(max=1.0)
+
+
+def noise_shows(estimates: Sequence[float], needed: float, steady: float = 0.9) -> bool:
+    """Whether enough labels look wrong, and stay doubted: the estimate has all but stopped falling.
+
+    A network that still learns doubts right labels too, but every epoch fewer of them; wrong ones stay doubted. Two
+    epochs apart, because the averaged predictions behind the estimate remember about three.
+
+    Args:
+        estimates: `noise_estimate` of each epoch so far.
+        needed: share of the labels that must look wrong; 0 asks for nothing.
+        steady: what must be left of the estimate of two epochs before.
+
+    >>> noise_shows([0.30, 0.29, 0.28], needed=0.11), noise_shows([0.21, 0.19, 0.17], needed=0.11)
+    (True, False)
+    """
+    if not needed:
+        return True
+    return len(estimates) > 2 and estimates[-1] >= max(needed, steady * estimates[-3])
 
 
 def spare_ineligible(change: Relabel, current: Tensor, eligible: Tensor) -> Relabel:

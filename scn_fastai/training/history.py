@@ -125,6 +125,10 @@ class SCNHistory:
         """A figure of the last finished epoch."""
         return self._rows[-1].get(name, default) if self._rows else default
 
+    def values(self, name: str) -> list[float]:
+        """A figure of every finished epoch that has it."""
+        return [row[name] for row in self._rows if name in row]
+
     def count(self, name: str) -> int:
         """In how many finished epochs a figure is true."""
         return sum(bool(row.get(name)) for row in self._rows)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scn_fastai.core import grown_budget, knows_enough, most_doubted, relabel, set_aside, spare_ineligible
+from scn_fastai.core import grown_budget, knows_enough, most_doubted, noise_shows, relabel, set_aside, spare_ineligible
 from scn_fastai.core.relabeling import Relabel
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
@@ -21,7 +21,9 @@ def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch:
         if history.last("relabeling", False):
             return True
         # Proposals harm nothing: a person decides, however few labels look wrong.
-        noisy = s.relabel == "propose" or history.noise_estimate(ledger.given) >= s.noise_needed
+        noisy = s.relabel == "propose" or noise_shows(
+            [*history.values("noise_estimate"), history.noise_estimate(ledger.given)], s.noise_needed
+        )
         return noisy and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
 
@@ -32,8 +34,8 @@ def may_weight(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -
         return history.epoch >= s.weight_from
     if history.last("weighting", False):
         return True
-    noise = history.last("noise_estimate")
-    return noise >= s.noise_needed and knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
+    noisy = noise_shows(history.values("noise_estimate"), s.noise_needed)
+    return noisy and knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
 
 
 def relabel_batch(

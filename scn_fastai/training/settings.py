@@ -22,9 +22,10 @@ class SCNSettings:
     ``relabel_from`` is an epoch, counted from 0 over all fits (10: the eleventh epoch is the first that
     relabels), or the rule ``'settled'``: relabeling starts when a third of the fit's epochs are done and the
     averaged predictions of at least the share ``settled`` of the samples are what they were an epoch before, if by them
-    at least the share ``noise_needed`` of the labels looks wrong: where labels are right, there is nothing to cure.
-    The very first epoch never relabels: in it the samples' indices are checked. ``weight_from`` says the same of
-    weighting and rank loss; before that epoch the network trains as an ordinary one.
+    at least the share ``noise_needed`` of the labels looks wrong, and that share has all but stopped falling
+    (`noise_shows`): where labels are right, there is nothing to cure. The very first epoch never relabels: in it the
+    samples' indices are checked. ``weight_from`` says the same of weighting and rank loss; before that epoch the
+    network trains as an ordinary one.
 
     ``aside`` is a share of the training set: so many of the samples whose averaged prediction is not their label, the
     clearest doubts that are not relabeled, learn from that prediction instead of the label. It acts together with

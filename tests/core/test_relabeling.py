@@ -10,6 +10,7 @@ from scn_fastai.core import (
     low_importance,
     most_doubted,
     noise_estimate,
+    noise_shows,
     relabel,
     set_aside,
     spare_ineligible,
@@ -100,6 +101,24 @@ def test_the_noise_estimate_is_near_the_rate_of_even_flips_and_low_for_faces_tha
     second = torch.where(wrong, (true + 1) % 8, true)
     likely[torch.arange(8000), second] += 1.0  # now 30 % are doubted, but their label is the second likeliest
     assert noise_estimate(likely.softmax(1), second) == 0
+
+
+@pytest.mark.parametrize(
+    "estimates, shows",
+    [
+        ([0.30, 0.29, 0.28], True),
+        ([0.30, 0.27, 0.2701], True),  # nine tenths of two epochs before
+        ([0.30, 0.27, 0.2699], False),  # still learning: ever fewer are doubted
+        ([0.12, 0.11, 0.1099], False),  # too few
+        ([0.05, 0.08, 0.11], True),
+        ([0.30, 0.30], False),  # nothing to compare with yet
+        ([], False),
+        ([0.3, 0.3, float("nan")], False),
+    ],
+)
+def test_noise_shows_where_enough_labels_stay_doubted(estimates, shows):
+    assert noise_shows(estimates, needed=0.11) == shows
+    assert noise_shows(estimates, needed=0.0)  # nothing is asked for
 
 
 def test_the_noise_estimate_of_no_samples_is_0():

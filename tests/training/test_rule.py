@@ -9,19 +9,22 @@ from scn_fastai.training.rule import may_relabel, may_weight
 N, C = 100, 8
 
 
-def history(wrong):
-    """Two epochs in which every sample is surely of class 0, and the ledger that gives a share of them class 7."""
+def history(wrong, before=None):
+    """Three epochs in which every sample is surely of class 0, and the ledger that gives a share of them class 7.
+
+    ``before`` is the noise estimate of the first of them, if it shall be another.
+    """
     likely = torch.arange(float(C)).flip(0).softmax(0).repeat(N, 1)
     given = torch.zeros(N, dtype=torch.long)
     given[: round(N * wrong)] = C - 1
     ledger, seen = LabelLedger(given), SCNHistory(N, C)
-    for epoch in range(2):
+    for epoch in range(3):
         seen.begin_epoch("cpu")
         seen.see(torch.arange(N), torch.full((N,), 0.5), likely, torch.zeros(N, dtype=torch.bool))
         seen.average(torch.arange(N), likely, 0.7)
         figures = {"settled": seen.settled_share(), "noise_estimate": seen.noise_estimate(given)}
-        if epoch == 0:
-            seen.end_epoch(**figures)
+        if epoch < 2:
+            seen.end_epoch(**figures | ({"noise_estimate": before} if before and not epoch else {}))
     return ledger, seen, figures
 
 
@@ -37,3 +40,12 @@ def test_it_waits_until_enough_labels_look_wrong(wrong, needed, begins):
     assert not may_weight(s, seen, 3, 10)  # a third of the epochs first
     named = s.change(weight_from=2, relabel_from=2)  # an epoch by name waits for nothing
     assert may_weight(named, seen, 2, 10) and may_relabel(named, ledger, seen, 2, 10)
+
+
+def test_it_waits_while_ever_fewer_labels_look_wrong():
+    s = SCNSettings(noise_needed=0.11)
+    for before, begins in ((0.45, True), (0.48, False)):  # 0.42 now
+        ledger, seen, figures = history(0.3, before)
+        assert may_relabel(s, ledger, seen, 8, 10) == begins
+        seen.end_epoch(**figures)
+        assert may_weight(s, seen, 9, 10) == begins
