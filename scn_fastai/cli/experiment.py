@@ -33,11 +33,12 @@ def add_options(verb: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Train what is not trained yet; print the lines and the claims, and write the page."""
     from scn_fastai.experiments.compare import best_jobs
-    from scn_fastai.experiments.grid import detector_results, run_experiment
+    from scn_fastai.experiments.grid import detector_results, lines_at, run_experiment
 
     if options.name == "table3":
         raise SettingsError("Table 3 pretrains first, so it has a command of its own: scn table3.")
     asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), seeds_of(options.seeds)
+    asked = lines_at(asked, size)
     out = Path(options.out or f"runs/experiments/{size.name}")
     jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)
     beside = _known_detectors(options.known, asked.name)

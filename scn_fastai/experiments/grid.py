@@ -60,6 +60,13 @@ SIZES = {
 }
 
 
+def lines_at(asked: Experiment, size: Size) -> Experiment:
+    """The experiment as a size can show it: without human-like noise on photographs, where it is confusion (`Source`)."""
+    if size.source.name == "rendered":
+        return asked
+    return replace(asked, lines=tuple(line for line in asked.lines if line.noise_kind != "human"))
+
+
 def experiment_cells(asked: Experiment, size: Size, seeds: list[int], out: Path) -> list[tuple[Line, Cell]]:
     """Line and training of every run of an experiment; seeds vary slowest, so that every line has a figure early.
 
@@ -109,7 +116,7 @@ def run_experiment(
     """
     if not seeds:
         raise SettingsError("An experiment needs a seed; three or more, such as 0,1,2, tell of chance.")
-    out = Path(out)
+    out, asked = Path(out), lines_at(asked, size)
     pairs = experiment_cells(asked, size, seeds, out)
     cells = {cell.folder: cell for _, cell in pairs}
     done = {} if known is None else _taken(pairs, known_results(known, asked))

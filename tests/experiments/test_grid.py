@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from scn_fastai.experiments.grid import (
     detector_results,
     experiment_cells,
     experiments_in,
+    lines_at,
     read_results,
     run_experiment,
 )
@@ -57,6 +59,13 @@ def test_labels_of_another_data_set_are_its_noise_and_rendered_faces_have_none(t
     assert cells[0][1].folder == tmp_path / "fer2013" / "plain-seed0"
     with pytest.raises(SettingsError, match="The faces of the size tiny have no labels of fer2013: use --size real"):
         run_experiment(experiment("human"), TINY, [0], tmp_path)
+
+
+def test_photographs_do_not_say_which_faces_are_uncertain_so_human_like_noise_is_left_out_there():
+    kinds = {name: {line.noise_kind for line in lines_at(experiment("detect"), SIZES[name]).lines} for name in SIZES}
+    assert kinds["quick"] == {"symmetric", "confusion", "human"} and kinds["real"] == {"symmetric", "confusion"}
+    cells = experiment_cells(lines_at(experiment("detect"), SIZES["real"]), SIZES["real"], [0], Path("out"))
+    assert len(cells) == 6
 
 
 def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_path, monkeypatch):
