@@ -61,7 +61,7 @@ SIZES = {
 
 
 def lines_at(asked: Experiment, size: Size) -> Experiment:
-    """The experiment as a size can show it: without human-like noise on photographs, where it is confusion (`Source`)."""
+    """What a size can show of an experiment: photographs have no human-like noise, it is confusion there (`Source`)."""
     if size.source.name == "rendered":
         return asked
     return replace(asked, lines=tuple(line for line in asked.lines if line.noise_kind != "human"))
