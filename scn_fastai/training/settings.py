@@ -52,7 +52,7 @@ class SCNSettings:
     relabel_margin: float = 0.4  # delta2; the paper's is 0.2
     relabel_from: int | str = "settled"
     settled: float = 0.85
-    noise_needed: float = 0.11  # 'settled' waits until this share of labels looks wrong (`noise_estimate`); 0: always
+    noise_needed: float = 0.08  # 'settled' waits until this share of labels looks wrong (`noise_estimate`); 0: always
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
