@@ -23,7 +23,7 @@ MODES = ("class", "smoke", "full")
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "runs" / "scn"
 # Faces, epochs: smoke shows within a minute that everything runs, full is of real length.
 LENGTHS = {"smoke": (1600, 20), "full": (6400, 40)}
-EARLY = ":settled=0.75"  # so that weighting and relabeling begin in a training that short
+EARLY = ":settled=0.75:noise_needed=0"  # so that weighting and relabeling begin in a training that short
 
 
 def mode() -> str:
