@@ -39,7 +39,9 @@ Seconds of a training epoch and peak memory over those of the plain network, in 
 largest of the repeats in brackets. {how}; a plain epoch took {plain_seconds:.1f} s and {mib:.0f} MiB.
 
 ```bash
-python benchmarks/methods_cost.py --faces 1024 --repeats 3 --json > data/results/costs.jsonl
+R=default,paper,released,relabel-only,rank-only,weight-only,weight-rank,smoothing,elr,gce
+R=$R,coteaching,rul,eac,mixup,curriculumnet,metacleaner
+python benchmarks/methods_cost.py --faces 512 --repeats 3 --methods $R --json > data/results/costs.jsonl
 ```"""
 
 
