@@ -67,7 +67,7 @@ def in_own_process(name: str, options: Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a line, or a JSON object, for the plain network and for each method."""
+    """Print a line, or a JSON object, for the plain network and for each recipe."""
     parser = options_parser(__doc__)
     everything = ",".join(name for name in all_recipes() if name != "plain")
     parser.add_argument("--methods", default=everything, help="recipes, with options if wanted")

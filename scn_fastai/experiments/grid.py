@@ -116,7 +116,7 @@ def run_experiment(
     """
     if not seeds:
         raise SettingsError("An experiment needs a seed; three or more, such as 0,1,2, tell of chance.")
-    out, asked = Path(out), lines_at(asked, size)
+    out = Path(out)
     pairs = experiment_cells(asked, size, seeds, out)
     cells = {cell.folder: cell for _, cell in pairs}
     done = {} if known is None else _taken(pairs, known_results(known, asked))
