@@ -19,6 +19,7 @@ from PIL import Image
 from scn_fastai.align.aligner import FaceAligner, FaceRecord
 from scn_fastai.data.images import SUFFIXES, decode_image, existing
 from scn_fastai.errors import DataError, SettingsError
+from scn_fastai.files import write_whole
 
 REPORT, SETTINGS = "align_report.csv", "align.json"
 COLUMNS = ("path", "file", "found", "faces", "score", "box", "points", "fallback", "problem")
@@ -191,7 +192,7 @@ def same_settings(file: Path, own: dict, what: str = "faces") -> None:
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} holds something else than aligned faces: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(file, (json.dumps(own) + "\n").encode())
+    write_whole(file, json.dumps(own) + "\n")
 
 
 def _done(out: Path, files: dict[str, str]) -> dict[str, list[str]]:
@@ -285,13 +286,3 @@ def _count(summary: AlignSummary, row: list[str]) -> None:
     summary.images += 1
     what = "unreadable" if row[-1] else row[7] or "aligned"
     setattr(summary, what, getattr(summary, what) + 1)
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    half = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        half.write_bytes(data)
-        half.replace(file)
-    finally:
-        half.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ import torch
 from scn_fastai.align.networks import ONet, PNet, RNet
 from scn_fastai.data.images import default_cache_dir
 from scn_fastai.errors import DataError
+from scn_fastai.files import write_whole
 
 WHEEL = "facenet-pytorch==2.6.0"
 FOLDER = "mtcnn"
@@ -102,9 +103,7 @@ def extract_weights(wheel: str | Path, folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            half = folder / f".{name}.{os.getpid()}.tmp"
-            half.write_bytes(data)
-            half.replace(folder / name)
+            write_whole(folder / name, data)
     except OSError as error:
         raise DataError(f"The weights cannot be written to {folder} ({error.strerror}): choose another.") from error
     return folder

@@ -154,7 +154,7 @@ def _faces(run) -> FaceSet:
 
 
 def _write_scores(run, scores: dict[str, np.ndarray], truth: np.ndarray | None, path: Path) -> Path:
-    from scn_fastai.training.folders import replace_file
+    from scn_fastai.files import replace_file
 
     names = np.array(run.classes, dtype=object)
     given = run.ledger.given.cpu().numpy()

@@ -15,6 +15,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from scn_fastai.errors import DataError
+from scn_fastai.files import write_whole
 
 # Rows between two notes of how far the work is: half a minute of decoding on one core.
 PIECE = 4096
@@ -146,9 +147,7 @@ def _open_map(path: Path) -> np.ndarray:
 
 
 def _write(path: Path, values: dict) -> None:
-    half = path.with_name(path.name + ".half")
-    half.write_text(json.dumps(values), encoding="utf-8")
-    os.replace(half, path)
+    write_whole(path, json.dumps(values))
 
 
 def _need_room(folder: Path, wanted: int) -> None:

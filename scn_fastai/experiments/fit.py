@@ -24,6 +24,7 @@ from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
+from scn_fastai.files import write_whole
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import MeanClassAccuracy, repair_measures
 from scn_fastai.training.network import (
@@ -203,7 +204,7 @@ def train_faces(
     summary |= {"recipe": recipe, "seed": train.seed, "n_train": len(learn.dls.train_ds)}
     summary |= {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
     if folder is not None and rank() == 0:
-        _write_json(Path(folder) / "summary.json", summary)
+        write_whole(Path(folder) / "summary.json", json.dumps(summary, indent=1))
     return summary
 
 
@@ -293,12 +294,6 @@ def _run_to_resume(folder: str | Path | None, recipe: str) -> Run:
             "own, or choose another folder."
         )
     return run
-
-
-def _write_json(path: Path, values: dict) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError, SettingsError
 from scn_fastai.experiments.fit import TrainSettings, face_learner
-from scn_fastai.training.folders import replace_file
+from scn_fastai.files import replace_file, write_whole
 from scn_fastai.training.score import score_samples
 
 
@@ -126,5 +126,5 @@ def _own_folder(folder: Path, about: dict) -> Path:
             raise RunError(f"{folder} holds the folds of another training: choose another folder, or remove that one.")
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda path: Path(path).write_text(json.dumps(about), encoding="utf-8"))
+        write_whole(file, json.dumps(about))
     return folder

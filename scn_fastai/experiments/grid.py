@@ -16,7 +16,7 @@ from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.experiments.compare import Cell, compare, finished, run_cell, run_name
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
-from scn_fastai.training.folders import replace_file
+from scn_fastai.files import replace_file, write_whole
 from scn_fastai.training.run import Run
 
 FORMAT = 1
@@ -277,6 +277,6 @@ def write_results(out: Path, name: str, table: pd.DataFrame, about: dict) -> Non
         replace_file(out / f"{name}.csv", lambda place: table.to_csv(place, index=False))
         replace_file(out / f"{name}.parquet", text.to_parquet)
         described = json.dumps(about, indent=1)
-        replace_file(out / f"{name}.json", lambda place: Path(place).write_text(described, encoding="utf-8"))
+        write_whole(out / f"{name}.json", described)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error.strerror}): make room or choose another --out.") from error

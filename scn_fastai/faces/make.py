@@ -19,6 +19,7 @@ from PIL import Image
 from scn_fastai.errors import DataError
 from scn_fastai.faces.expressions import CLASSES
 from scn_fastai.faces.plan import describe_face, draw_face
+from scn_fastai.files import replace_file
 
 VERSION = 1
 PACK = "faces.parquet"
@@ -141,9 +142,7 @@ def make_part(span: tuple[int, int], file: Path, size: int, seed: int) -> tuple[
     rows = [describe_face(number, seed) for number in range(*span)]
     for row in rows:
         row["jpeg"] = jpeg_bytes(draw_face(row, size))
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(_table(rows), temporary)
-    temporary.replace(file)
+    replace_file(file, lambda to: pq.write_table(_table(rows), to))
     return span
 
 
@@ -173,10 +172,12 @@ def _join(files: list[Path], target: Path, about: dict) -> None:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(files[0]).with_metadata({b"rendered_faces": json.dumps(about).encode()})
-    temporary = target.with_suffix(".tmp")
     columns = {name: "zstd" for name in schema.names} | {"jpeg": "none"}
-    with pq.ParquetWriter(temporary, schema, compression=columns) as writer:
-        for file in files:
-            writer.write_table(pq.read_table(file).cast(schema))
-    temporary.replace(target)
+
+    def write(to: Path) -> None:
+        with pq.ParquetWriter(to, schema, compression=columns) as writer:
+            for file in files:
+                writer.write_table(pq.read_table(file).cast(schema))
+
+    replace_file(target, write)
     (target.parent / "SHA256SUMS").write_text(f"{checksum(target)}  {target.name}\n", encoding="utf-8")

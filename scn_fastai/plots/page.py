@@ -1,7 +1,6 @@
 """A standalone HTML page: plotly.js inside, nothing from the network, written whole or not at all."""
 
 import html
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from scn_fastai.errors import RunError
+from scn_fastai.files import write_whole
 
 CSS = """
 body { margin: 0; background: #F4F5F7; color: #222; font: 17px/1.5 "Noto Sans", "DejaVu Sans", Arial,
@@ -96,13 +96,10 @@ def write_page(path: str | Path, text: str) -> Path:
         RunError: it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
         raise RunError(
             f"The report could not be written to {path} ({error.strerror or error}): make room or choose another place."
         ) from error

@@ -1,13 +1,14 @@
-"""Files and folders that are replaced whole or not at all."""
+"""Folders of runs that are replaced whole or not at all."""
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+
+from scn_fastai.files import HALF
 
 # What a save of a run replaces; everything else in its folder is the user's. A summary tells of the epochs before it.
 OURS = {"settings.json", "samples.parquet", "ledger.parquet", "proposals.parquet", "history", "model.safetensors"}
-OURS |= {"model_before.safetensors", "resume", "summary.json", ".ledger.parquet.writing"}
+OURS |= {"model_before.safetensors", "resume", "summary.json"}
 
 
 def swap(new: Path, folder: Path) -> None:
@@ -31,7 +32,7 @@ def finish_swap(folder: Path) -> None:
         os.rename(old, folder)
         return
     for path in old.iterdir():
-        if path.name not in OURS and not (folder / path.name).exists():
+        if path.name not in OURS and not path.name.endswith(HALF) and not (folder / path.name).exists():
             os.rename(path, folder / path.name)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -40,14 +41,3 @@ def old_folder(folder: Path) -> Path:
     """Where the old folder waits while the new one takes its place."""
     folder = folder.resolve()
     return folder.with_name(f".{folder.name}.old")
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, then put it there; what was there stays if ``write`` fails."""
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

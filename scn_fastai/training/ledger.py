@@ -1,6 +1,5 @@
 """The only place where labels live and change: given, current, and a row for every change."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from scn_fastai.core.relabeling import Relabel
 from scn_fastai.errors import DataError
+from scn_fastai.files import replace_file
 from scn_fastai.training.proposals import Proposals
 
 COLUMNS = {
@@ -229,9 +229,7 @@ class LabelLedger:
             )
         table = pd.DataFrame({"path": image, "label": names[self.current.cpu()], "given": names[self.given.cpu()]})
         path = Path(path)
-        temporary = path.with_name(path.name + ".part")
-        table.to_csv(temporary, index=False)
-        os.replace(temporary, path)
+        replace_file(path, lambda to: table.to_csv(to, index=False))
         return path
 
     # -- saving ------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from scn_fastai.data.convention import InputConvention
 from scn_fastai.errors import DataError, RunError
+from scn_fastai.files import replace_file, write_whole
 from scn_fastai.training.checkpoint_file import read_tensors, sha256
 from scn_fastai.training.checkpoints import OURS, card_of, kind_by_name, read_card, recognise
-from scn_fastai.training.folders import replace_file
 from scn_fastai.training.head import ImportanceHead
 
 ENOUGH = 0.9  # share of the backbone's tensors that must match
@@ -246,7 +246,7 @@ def save_backbone(model: nn.Module, path: str | Path, arch: str, convention: Inp
         replace_file(path, lambda to: safetensors.torch.save_file(plain, to))
         card["sha256"] = sha256(path)
         text = json.dumps(card, indent=1) + "\n"
-        replace_file(card_of(path), lambda to: to.write_text(text, encoding="utf-8"))
+        write_whole(card_of(path), text)
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(
             f"The backbone could not be saved to {path} ({str(error).splitlines()[0]}): make room."

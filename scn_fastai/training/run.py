@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from scn_fastai.errors import RunError
+from scn_fastai.files import replace_file
 from scn_fastai.training.callback_state import callback_states, load_callback_states
-from scn_fastai.training.folders import finish_swap, old_folder, replace_file, swap
+from scn_fastai.training.folders import finish_swap, old_folder, swap
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
 

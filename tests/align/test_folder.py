@@ -65,7 +65,7 @@ def test_it_goes_on_after_an_interrupt_and_mends_half_a_row(photos, aligner, tmp
     table = pd.read_csv(report, keep_default_na=False)
     assert sorted(table["path"]) == [p.relative_to(photos).as_posix() for p in sorted(photos.rglob("*.png"))]
     again = F.align_folder(photos, tmp_path / "out", aligner)
-    assert again.done_before == 20 and not list((tmp_path / "out").rglob("*.tmp"))
+    assert again.done_before == 20 and not list((tmp_path / "out").rglob("*.writing"))
 
 
 def test_a_photograph_lying_on_its_side_is_turned(tmp_path, red_picture):

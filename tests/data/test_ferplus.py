@@ -194,7 +194,7 @@ def test_size_and_cache(folder, tmp_path, monkeypatch):
     assert one.images.shape[1:] == (32, 32) and isinstance(one.images, np.memmap)
     monkeypatch.setattr(pixels, "decode_image", None)  # a second look must not decode
     again = read_ferplus(folder, size=32, cache_dir=cache)
-    assert (again.images == one.images).all() and not list(cache.glob("*.tmp"))
+    assert (again.images == one.images).all() and not list(cache.glob("*.writing"))
     monkeypatch.undo()
     Image.fromarray(picture(50)).save(folder / "FER2013Train" / name(0))
     changed = read_ferplus(folder, size=32, cache_dir=cache)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from scn_fastai.data import images as pixels
 from scn_fastai.data.samples import SPLITS, FaceSet, ReadAccount
 from scn_fastai.errors import DataError
+from scn_fastai.files import write_whole
 
 PACK, CHECKSUMS = "faces.parquet", "SHA256SUMS"
 FOLDER = "rendered_faces"
@@ -129,7 +130,7 @@ def extract_faces(folder: str | Path, path: str | Path | None = None, limit: int
             for name, data in files.items():
                 _mend(folder / name, data)
         else:
-            _write_whole(folder, files)
+            _write_folder(folder, files)
     except OSError as error:
         raise DataError(
             f"The faces cannot be written to {folder} ({error.strerror}): make room or choose another."
@@ -263,7 +264,7 @@ def _is_ours(folder: Path, csv: bytes) -> bool:
     return True
 
 
-def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     """All files in a folder beside it, which then takes its name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -288,9 +289,4 @@ def _mend(file: Path, data: bytes) -> None:
     if file.is_file() and file.read_bytes() == data:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(file, data)
