@@ -66,6 +66,10 @@ def test_photographs_do_not_say_which_faces_are_uncertain_so_human_like_noise_is
     assert kinds["quick"] == {"symmetric", "confusion", "human"} and kinds["real"] == {"symmetric", "confusion"}
     cells = experiment_cells(lines_at(experiment("detect"), SIZES["real"]), SIZES["real"], [0], Path("out"))
     assert len(cells) == 6
+    printed = lines_at(experiment("table2"), SIZES["real"]).lines
+    assert len(experiment("table2").lines) - len(printed) == 9 and all(
+        line.noise_kind == "symmetric" for line in printed
+    )
 
 
 def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_path, monkeypatch):
