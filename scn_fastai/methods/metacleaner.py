@@ -3,7 +3,7 @@
 import torch
 from fastai.learner import Learner
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy, linear, normalize
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.methods.method import Method
@@ -17,7 +17,9 @@ EMA = 0.9  # how much of a sample's score stays when it is drawn again
 class NoisyWeighting(nn.Module):
     """Confidence in each of K images of a class, judged together: s = softmax(W2 relu(W1 [f_1; ...; f_K])).
 
-    The weights depend on the place in the group, so that the images have to change places from epoch to epoch.
+    The weights depend on the place in the group, so that the images have to change places from epoch to epoch. Ours:
+    each f_k is brought to length 1 first, and W2 starts at 0, so that all images count alike at first. Without both the
+    softmax picks one image of each group from the second epoch on, and a network from scratch learns nothing.
 
     >>> NoisyWeighting(4, 16, 8)(torch.zeros(2, 4, 16)).shape
     torch.Size([2, 4])
@@ -26,10 +28,12 @@ class NoisyWeighting(nn.Module):
     def __init__(self, group: int, features: int, width: int = 128):
         super().__init__()
         self.first, self.second = nn.Linear(group * features, width), nn.Linear(width, group)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Confidences ``[G, K]`` of features ``[G, K, D]``; each row sums to 1."""
-        return self.second(self.first(features.flatten(1)).relu()).softmax(1)
+        return self.second(self.first(normalize(features, dim=2).flatten(1)).relu()).softmax(1)
 
 
 def hallucinate(features: Tensor, confidence: Tensor) -> Tensor:
@@ -128,8 +132,8 @@ def prepare(learn: Learner, faces=None, group: int = 4, width: int = 128, single
 
     f_k are the features in front of the classifier W. The network itself is the ordinary one: at test the logits are
     W f. ``single`` adds that share of the cross-entropy of each image, L + single * CE(W f_k, c). With ``group=1`` it
-    is plain cross-entropy. The authors published no code; the size of the two layers, the running mean behind the
-    score, and that each sample is drawn about once an epoch are ours.
+    is plain cross-entropy. The authors published no code; the size of the two layers, their start, the running mean
+    behind the score, and that each sample is drawn about once an epoch are ours.
 
     Args:
         learn: the Learner.

@@ -15,8 +15,8 @@ from scn_fastai.methods.metacleaner import NoisyWeighting, group_order, hallucin
 
 
 def clean_by_loops(features, net):
-    """s = softmax(W2 relu(W1 [f_1; ...; f_K])), v = sum_k s_k f_k; one group."""
-    row = [v for f in features for v in f]
+    """s = softmax(W2 relu(W1 [f_1; ...; f_K])), each f_k of length 1 there, v = sum_k s_k f_k; one group."""
+    row = [v / math.sqrt(sum(u * u for u in f)) for f in features for v in f]
     w1, b1 = net.first.weight.tolist(), net.first.bias.tolist()
     w2, b2 = net.second.weight.tolist(), net.second.bias.tolist()
     hidden = [max(0.0, sum(w * v for w, v in zip(ws, row, strict=True)) + b) for ws, b in zip(w1, b1, strict=True)]
@@ -28,12 +28,22 @@ def clean_by_loops(features, net):
 
 def test_a_clean_feature_is_the_weighted_mean(tiny):
     net, features = NoisyWeighting(3, 5, width=4), torch.randn(2, 3, 5)
+    torch.nn.init.normal_(net.second.weight)
     confidence = net(features)
     clean = hallucinate(features, confidence)
     for g in range(2):
         by_loops = clean_by_loops(features[g].tolist(), net)
         assert confidence[g].tolist() == pytest.approx(by_loops[0], rel=1e-5)
         assert clean[g].tolist() == pytest.approx(by_loops[1], rel=1e-4, abs=1e-6)
+
+
+def test_at_first_all_count_alike_and_their_lengths_never_count(tiny):
+    net, features = NoisyWeighting(3, 5, width=4), torch.randn(2, 3, 5)
+    assert torch.allclose(net(features), torch.tensor(1 / 3))
+    torch.nn.init.normal_(net.second.weight)
+    longer = features * torch.tensor([1.0, 9.0, 0.1])[None, :, None]
+    assert torch.allclose(net(features), net(longer), atol=1e-5)
+    assert net(features).std() > 0.01
 
 
 @pytest.mark.parametrize("group", [1, 4, 5])
