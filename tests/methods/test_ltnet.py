@@ -72,6 +72,16 @@ def test_training_has_a_second_labeller_from_its_epoch_on():
     assert {epoch for epoch, *_ in batches.seen} == {0, 1, 2, 3}
 
 
+def test_the_second_matrix_starts_at_what_the_network_said_of_each_label():
+    learn = fitted("ltnet:start=0.5:given=1:predicted=0")  # with weight 0 only weight decay moves it
+    given, said = learn.scn.ledger.current.tolist(), learn.lt_net.predicted.tolist()
+    matrix = learn.lt_net.matrices()[1]
+    for k in range(8):
+        of_class = [s for g, s in zip(given, said, strict=True) if g == k]
+        expected = [(of_class.count(y) + 1) / (len(of_class) + 8) for y in range(8)]
+        assert matrix[k].tolist() == pytest.approx(expected, rel=1e-2)
+
+
 def test_before_it_the_loss_is_cross_entropy():
     lt, plain = Batches(), Batches()
     train = replace(TRAIN, epochs=2)
