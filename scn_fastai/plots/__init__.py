@@ -13,6 +13,7 @@ from scn_fastai.plots.face_lab import face_lab_figure, face_lab_png
 from scn_fastai.plots.faces import alpha_ranking, before_after, face_grid
 from scn_fastai.plots.kinds import alpha_by_kind, kind_ranking
 from scn_fastai.plots.life import life_figure
+from scn_fastai.plots.noise import noise_estimates, noise_levels
 from scn_fastai.plots.paper import certain_to_uncertain, certain_to_uncertain_png, guess_the_label, guess_the_label_png
 from scn_fastai.plots.photograph import Marked, photograph_figure, photograph_png
 from scn_fastai.plots.pipeline import pipeline_figure, pipeline_png
@@ -34,6 +35,7 @@ from scn_fastai.plots.static_batch import batch_png
 from scn_fastai.plots.static_changes import change_map_png
 from scn_fastai.plots.static_detect import detector_bars_png, precision_curves_png, rank_scatter_png
 from scn_fastai.plots.static_explorer import explorer_png
+from scn_fastai.plots.static_noise import noise_estimates_png, noise_levels_png
 from scn_fastai.plots.style import STATES, label_states
 
 __all__ = [
@@ -80,6 +82,10 @@ __all__ = [
     "life_figure",
     "module_dots",
     "module_dots_png",
+    "noise_estimates",
+    "noise_estimates_png",
+    "noise_levels",
+    "noise_levels_png",
     "photograph_figure",
     "photograph_png",
     "pipeline_figure",

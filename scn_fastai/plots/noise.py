@@ -1,0 +1,146 @@
+"""Wrong labels, few and many: accuracy against their share, and how a training comes to see that share."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from scn_fastai.errors import DataError
+from scn_fastai.plots.style import BLUE, DASHES, GREY, SERIES, VERMILION, plain, sentence, tidy
+
+NO_RUNS = "No run has labels that were made wrong."
+NO_ESTIMATES = "No epoch has an estimate of the share of wrong labels."
+NAMES = {"plain": "plain network", "paper": "SCN as printed", "default": "our default"}
+COLORS = {"plain": GREY, "paper": VERMILION, "default": BLUE}
+LEVELS = {"x": "labels made wrong, %", "y": "validation accuracy, %", "printed": "the paper", "ours": "here"}
+ESTIMATES = {"x": "epoch", "y": "labels that look wrong, %", "begin": "relabeling begins", "needed": "needed"}
+
+
+class Level(NamedTuple):
+    """A recipe through the shares of wrong labels: mean and spread over the seeds, and the paper's figures, in %."""
+
+    name: str
+    color: str
+    share: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    printed: np.ndarray
+
+
+class Estimate(NamedTuple):
+    """The estimates of a training, and where its relabeling began (NaN: never)."""
+
+    name: str
+    color: str
+    dash: str
+    first: bool  # of its name: the one that the legend shows
+    epoch: np.ndarray
+    percent: np.ndarray
+    begin: float
+
+
+def levels_of(results: pd.DataFrame, printed: str = "paper FERPlus") -> list[Level]:
+    """A `Level` for each recipe; its printed figures are NaN where the paper has none.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    _need(results, ("recipe", "noise", "accuracy_last"))
+    wrong, levels = results[results["noise"] > 0], []
+    for number, (recipe, runs) in enumerate(wrong.groupby("recipe", sort=False)):
+        own = runs.groupby("noise")
+        figures = own[printed].mean() if printed in runs else own["noise"].mean() * np.nan
+        mean, sd = 100 * own["accuracy_last"].mean(), 100 * own["accuracy_last"].std()
+        color = COLORS.get(recipe, SERIES[(number + 2) % len(SERIES)])
+        share = 100 * mean.index.to_numpy(float)
+        levels.append(Level(NAMES.get(recipe, recipe), color, share, *(v.to_numpy(float) for v in (mean, sd, figures))))
+    return levels
+
+
+def noise_levels(results: pd.DataFrame, printed: str = "paper FERPlus", title: str = "") -> go.Figure:
+    """Accuracy against the share of wrong labels, a line per recipe: the paper's figures left, ours right (Table 2).
+
+    Args:
+        results: a row per run with recipe, noise (a share), accuracy_last, and the paper's figures in ``printed``.
+        printed: column of the paper's figures, in %.
+        title: text above.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    levels = levels_of(results, printed)
+    if not levels:
+        return sentence(NO_RUNS)
+    figure = make_subplots(1, 2, subplot_titles=(LEVELS["printed"], LEVELS["ours"]), horizontal_spacing=0.1)
+    for level in levels:
+        look = {"mode": "lines+markers", "line": {"color": level.color}, "marker": {"size": 9}, "name": level.name}
+        if np.isfinite(level.printed).any():
+            figure.add_scatter(
+                x=plain(level.share), y=plain(level.printed), **look, showlegend=False, legendgroup=level.name,
+                row=1, col=1,
+            )  # fmt: skip
+        error = {"type": "data", "array": plain(np.nan_to_num(level.sd))}
+        figure.add_scatter(
+            x=plain(level.share), y=plain(level.mean), **look, error_y=error, legendgroup=level.name, row=1, col=2
+        )
+    tidy(figure, title, height=380)
+    return figure.update_xaxes(title_text=LEVELS["x"]).update_yaxes(title_text=LEVELS["y"], col=1)
+
+
+def estimates_of(epochs: pd.DataFrame) -> list[Estimate]:
+    """An `Estimate` for each run: a colour for each kind of labels, a dash for each number of faces.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    _need(epochs, ("labels", "faces", "seed", "epoch", "noise_estimate", "relabeling"))
+    known = epochs[epochs["noise_estimate"].notna()]
+    kinds, faces = sorted(known["labels"].unique()), sorted(known["faces"].unique())
+    found, seen = [], set()
+    for (labels, count, _), run in known.groupby(["labels", "faces", "seed"]):
+        name, begun = f"{labels}, {count:,.0f} faces", run.loc[run["relabeling"].astype(bool), "epoch"]
+        color, dash = SERIES[kinds.index(labels) % len(SERIES)], DASHES[faces.index(count) % len(DASHES)]
+        begin = float(begun.min()) if len(begun) else float("nan")
+        epoch, percent = (run[c].to_numpy(float) for c in ("epoch", "noise_estimate"))
+        found.append(Estimate(name, color, dash, name not in seen, epoch, 100 * percent, begin))
+        seen.add(name)
+    return found
+
+
+def noise_estimates(epochs: pd.DataFrame, needed: float = 0.08, title: str = "") -> go.Figure:
+    """The share of labels that look wrong through trainings, a line per run; a dot where relabeling began.
+
+    Args:
+        epochs: a row per run and epoch with labels (what is wrong with them), faces, seed, epoch, noise_estimate (a
+            share) and relabeling (whether it was at work).
+        needed: share from which relabeling may begin, a dotted line.
+        title: text above.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    runs = estimates_of(epochs)
+    if not runs:
+        return sentence(NO_ESTIMATES)
+    figure = go.Figure()
+    for run in runs:
+        look = {"name": run.name, "legendgroup": run.name, "line": {"color": run.color, "dash": run.dash}}
+        figure.add_scatter(x=plain(run.epoch), y=plain(run.percent), mode="lines", showlegend=run.first, **look)
+        at = run.epoch == run.begin
+        if at.any():
+            marker = {"color": run.color, "size": 11}
+            figure.add_scatter(
+                x=plain(run.epoch[at]), y=plain(run.percent[at]), mode="markers", marker=marker, showlegend=False,
+                legendgroup=run.name, name=ESTIMATES["begin"],
+            )  # fmt: skip
+    figure.add_hline(y=100 * needed, line={"color": GREY, "dash": "dot"}, annotation_text=ESTIMATES["needed"])
+    tidy(figure, title, height=420)
+    return figure.update_xaxes(title_text=ESTIMATES["x"]).update_yaxes(title_text=ESTIMATES["y"], rangemode="tozero")
+
+
+def _need(table: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    for name in columns:
+        if name not in table:
+            raise DataError(f"The table lacks the column {name!r}: pass the results of an experiment, or its epochs.")
