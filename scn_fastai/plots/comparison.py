@@ -46,6 +46,26 @@ def paired_gap(mine: pd.Series, base: pd.Series) -> tuple[float, float]:
     return float(gap.mean()), float(half)
 
 
+def against(
+    table: pd.DataFrame, figure: str = "accuracy_last", baseline: str = "plain"
+) -> dict[str, tuple[float, float]]:
+    """`paired_gap` of every other recipe and the baseline, in points, by recipe.
+
+    Args:
+        table: a row per run with recipe, seed and ``figure``, a share.
+        figure: the column that is compared.
+        baseline: the recipe that the others are compared with.
+
+    >>> runs = pd.DataFrame({"recipe": ["plain", "elr"] * 2, "seed": [0, 0, 1, 1]})
+    >>> runs["accuracy_last"] = [0.6, 0.7, 0.5, 0.6]
+    >>> {name: round(mean, 1) for name, (mean, _) in against(runs).items()}
+    {'elr': 10.0}
+    """
+    base, names = _by_seed(table, baseline, figure), table["recipe"].drop_duplicates()
+    gaps = {name: paired_gap(_by_seed(table, name, figure), base) for name in names if name != baseline}
+    return {name: (100 * mean, 100 * half) for name, (mean, half) in gaps.items()}
+
+
 def recipe_table(table: pd.DataFrame, baseline: str = "plain") -> pd.DataFrame:
     """A row of texts per recipe: seeds, accuracies with spread, difference to the baseline, label figures, time.
 
