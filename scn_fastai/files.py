@@ -16,10 +16,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         path: where the file goes; its folder is there.
         write: writes a whole file to the path that it is given.
 
-    >>> import pandas as pd
-    >>> replace_file(Path("figures.csv"), pd.DataFrame({"accuracy": [0.63]}).to_csv)
-    >>> Path("figures.csv").exists()
-    True
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> replace_file(folder / "figures.txt", lambda to: to.write_text("0.63"))
+    >>> [path.name for path in folder.iterdir()]
+    ['figures.txt']
     """
     # The process in the name: two of them that write the same file do not write into each other's half.
     beside = path.with_name(f".{path.name}.{os.getpid()}{HALF}")
@@ -33,8 +34,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a text (UTF-8) or bytes by `replace_file`.
 
-    >>> write_whole(Path("figures.txt"), "0.63")
-    >>> Path("figures.txt").read_text()
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "figures.txt"
+    >>> write_whole(file, "0.63")
+    >>> file.read_text()
     '0.63'
     """
     raw = data.encode() if isinstance(data, str) else data

@@ -99,14 +99,14 @@ def _make(paths: _Paths, shape: tuple[int, ...], names: list[str], fill: Fill, p
                 wrong |= fill(images, rows, bar.update)
                 images.flush()
                 done = rows.stop
-                _write(paths.state, {"done": done, "wrong": wrong})
+                write_whole(paths.state, json.dumps({"done": done, "wrong": wrong}))
         if wrong:
             paths.state.unlink()  # rows that have moved cannot be gone on with
         kept = close_gaps(images, wrong)
         images.flush()
         del images
         problems = [(names[row], wrong[row]) for row in sorted(wrong)]
-        _write(paths.notes, {"kept": kept.tolist(), "problems": problems})
+        write_whole(paths.notes, json.dumps({"kept": kept.tolist(), "problems": problems}))
         os.replace(paths.part, paths.final)
         paths.state.unlink(missing_ok=True)
     except (DataError, OSError):  # it would fail in the same way again
@@ -144,10 +144,6 @@ def _ready(paths: _Paths, shape: tuple[int, ...]) -> Decoded | None:
 def _open_map(path: Path) -> np.ndarray:
     # Copy-on-write: torch wants a writable array, the file stays as it is.
     return np.load(path, mmap_mode="c")
-
-
-def _write(path: Path, values: dict) -> None:
-    write_whole(path, json.dumps(values))
 
 
 def _need_room(folder: Path, wanted: int) -> None:
