@@ -16,7 +16,9 @@ import pandas as pd
 from face_evidence import markdown
 
 from scn_fastai.cli.experiment import detector_words, detectors_file
+from scn_fastai.experiments import grid
 from scn_fastai.experiments.grid import experiments_in, read_results
+from scn_fastai.experiments.paper_tables import experiment
 from scn_fastai.plots.paper_table import claims_table, paper_lines
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
@@ -109,11 +111,12 @@ def section(folder: Path, name: str) -> str:
     """An experiment: its command, lines, claims and detectors."""
     results, about = read_results(folder, name)
     seeds = ",".join(map(str, about["seeds"]))
+    lines = lines_option(results, name, folder.name)
     commit = ", ".join(results["commit"].dropna().unique())
     parts = [
         f"## {about['title']}",
         f"{len(results)} trainings on {about['about']} ([every run]({folder.name}/{name}.csv), commit {commit}).",
-        f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}\n```",
+        f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}{lines}\n```",
         table_of(_with_costs(paper_lines(results), results)),
     ]
     claims = claims_table(results, about["claims"])
@@ -125,6 +128,13 @@ def section(folder: Path, name: str) -> str:
         parts.append(f"{words} ([every run]({folder.name}/{detectors.name})):")
         parts.append(markdown(detector_words(pd.read_csv(detectors)).round(1).rename_axis("AUROC, %")))
     return "\n\n".join(parts)
+
+
+def lines_option(results: pd.DataFrame, name: str, size: str) -> str:
+    """``--lines ...`` where an experiment was run in part, else nothing."""
+    there = results.sort_values("order")["recipe"].drop_duplicates().tolist()
+    every = {line.recipe for line in grid.lines_at(experiment(name), grid.SIZES[size]).lines}
+    return "" if every == set(there) else f" --lines {','.join(there)}"
 
 
 def _with_costs(lines: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
