@@ -23,6 +23,7 @@ from scn_fastai.plots.paper_table import claims_table, paper_lines
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
 SIZES = {"real": " --size real --path ferplus.zip", "quick": ""}
+FACES = {"real": "photographs", "quick": "rendered faces"}
 LEAD = """# What was measured
 
 Every table here was made by the command above it, and by `python tools/results_page.py` from the CSV beside it, which
@@ -114,7 +115,7 @@ def section(folder: Path, name: str) -> str:
     lines = lines_option(results, name, folder.name)
     commit = ", ".join(results["commit"].dropna().unique())
     parts = [
-        f"## {about['title']}",
+        f"## {about['title']} ({FACES[folder.name]})",
         f"{len(results)} trainings on {about['about']} ([every run]({folder.name}/{name}.csv), commit {commit}).",
         f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}{lines}\n```",
         table_of(_with_costs(paper_lines(results), results)),

@@ -53,14 +53,14 @@ def run(options: Namespace) -> int:
 
 def show(folder: Path, name: str, as_json: bool = False) -> int:
     """Print an experiment's lines and claims, and write its page; 1 if a training failed."""
-    from scn_fastai.experiments.grid import read_results
+    from scn_fastai.experiments.grid import read_results, with_settings
     from scn_fastai.plots.paper_table import claims_table, paper_lines, write_experiment
 
     results, about = read_results(folder, name)
     lines, claims = paper_lines(results), claims_table(results, about["claims"])
     detectors = detectors_file(folder, name)
     found = detector_words(pd.read_csv(detectors)) if detectors.exists() else None
-    written = write_experiment(results, about, Path(folder) / f"{name}.html")
+    written = write_experiment(with_settings(results), about, Path(folder) / f"{name}.html", found)
     failed = results[results["error"].notna()] if "error" in results else results.head(0)
     if as_json:
         told = {"experiment": name, "size": about["size"], "lines": _records(lines), "claims": _records(claims)}

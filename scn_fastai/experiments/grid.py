@@ -4,7 +4,7 @@ import json
 import subprocess
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.experiments.compare import Cell, compare, finished, run_cell, run_name
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
+from scn_fastai.experiments.recipes import recipe
 from scn_fastai.files import replace_file, write_whole
 from scn_fastai.training.run import Run
 
@@ -232,6 +233,26 @@ def read_results(folder: str | Path, name: str) -> tuple[pd.DataFrame, dict]:
     if not results.exists():
         raise RunError(f"{results} is missing: run the experiment again, its trainings are kept.")
     return pd.read_csv(results), about
+
+
+def with_settings(results: pd.DataFrame) -> pd.DataFrame:
+    """Results with the SCN settings of each row's recipe as columns, as `runs_in` has them: for the pictures of runs.
+
+    A recipe of another version, which this one does not know, has none of them.
+
+    >>> with_settings(pd.DataFrame({"recipe": ["plain", "paper:gamma=0.2"]}))[["rank", "gamma"]].values.tolist()
+    [[False, 0.5], [True, 0.2]]
+    """
+    known = {name: _settings_of(name) for name in results["recipe"].unique()}
+    settings = pd.DataFrame([known[name] for name in results["recipe"]], results.index)
+    return results.join(settings[settings.columns.difference(results.columns, sort=False)])
+
+
+def _settings_of(name: str) -> dict:
+    try:
+        return asdict(recipe(name).settings)
+    except SettingsError:
+        return {}
 
 
 def _refused(cell: Cell) -> str | None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from scn_fastai.errors import DataError
-from scn_fastai.plots.style import GREY, SERIES, counted, markup, plain, sentence, tidy
+from scn_fastai.plots.style import DASHES, GREY, SERIES, counted, markup, plain, sentence, tidy
 
 MODULES = ("weight", "rank", "relabel")
 TABLE5 = ("none", "relabel", "rank", "weight", "weight + rank", "weight + rank + relabel")
@@ -29,6 +29,7 @@ SETTINGS = {
     "beta": "beta, share of the high group",
 }
 FIGURE5 = ("rank_margin", "relabel_margin", "beta")
+BASELINE = "plain"
 NO_RUN = "No run has this figure."
 
 
@@ -84,7 +85,8 @@ def points_of(table: pd.DataFrame, x: str, y: str = "accuracy_last", family: str
 def setting_curve(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last", title: str = "") -> go.Figure:
     """A figure against a setting (Table 6, a panel of Fig. 5): the mean of the seeds as a line, each run as a mark.
 
-    The marks of runs carry the row of the table in ``customdata``, so that a click can open the run.
+    The marks of runs carry the row of the table in ``customdata``, so that a click can open the run. The plain network,
+    where it was trained too, is a dashed level.
 
     Args:
         table: a row per run, as `runs_in` gives it.
@@ -95,11 +97,12 @@ def setting_curve(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last
     Raises:
         DataError: a column is missing.
     """
-    figure = go.Figure()
-    for number, (name, points) in enumerate((varied(table, x, y) or points_of(table, x, y)).items()):
+    figure, found = go.Figure(), varied(table, x, y)
+    for number, (name, points) in enumerate((found or points_of(table, x, y)).items()):
         _add_points(figure, name, points, number)
     if not figure.data:
         return sentence(NO_RUN)
+    _add_baselines(figure, baselines(table, x, y), found)
     tidy(figure, markup(title), height=460, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title_text=SETTINGS.get(x, x))
     return figure.update_yaxes(title_text=FIGURES.get(y, y), tickformat=".1%")
@@ -116,6 +119,17 @@ def _add_points(figure: go.Figure, name: str, points: list[Point], number: int, 
     figure.add_scatter(x=x, y=plain(y), mode="markers", legendgroup=name, showlegend=False, customdata=rows,
                        name=markup(name), marker={"color": color, "symbol": symbol, "size": 11, "opacity": 0.75},
                        hovertemplate="%{x}: %{y:.1%}<extra>" + markup(name) + "</extra>", **place)  # fmt: skip
+
+
+def _add_baselines(figure: go.Figure, means: dict[str, float], found: dict[str, list[Point]], **place) -> None:
+    """A level for each plain family, as wide as the curves beside it."""
+    if not found:
+        return
+    ends = span_of(found)
+    for number, (name, mean) in enumerate(means.items()):
+        figure.add_scatter(x=ends, y=plain([mean] * 2), name=markup(name), legendgroup=name, mode="lines",
+                           line={"color": GREY, "width": 2, "dash": DASHES[(number + 1) % len(DASHES)]},
+                           hovertemplate="%{y:.1%}<extra>" + markup(name) + "</extra>", **place)  # fmt: skip
 
 
 def module_dots(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> go.Figure:
@@ -223,6 +237,7 @@ def figure5(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> g
     for column, (x, found) in enumerate(families.items(), 1):
         for number, (name, points) in enumerate(found.items()):
             _add_points(figure, f"{name}", points, number, row=1, col=column)
+        _add_baselines(figure, baselines(table, x, y), found, row=1, col=column)
         figure.update_xaxes(title_text=SETTINGS[x], row=1, col=column)
         if not found:
             figure.add_annotation(text="not varied", xref=f"x{column if column > 1 else ''} domain", x=0.5, y=0.5,
@@ -242,6 +257,23 @@ def varied(table: pd.DataFrame, x: str, y: str = "accuracy_last") -> dict[str, l
         DataError: a column is missing.
     """
     return {name: points for name, points in points_of(table, x, y).items() if len(points) > 1}
+
+
+def baselines(table: pd.DataFrame, x: str, y: str = "accuracy_last") -> dict[str, float]:
+    """The plain network's mean, for each level of noise; none where it was not trained.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    _need(table, ("recipe",))
+    own = points_of(table[table["recipe"] == BASELINE], x, y)
+    return {name: float(np.concatenate([p.values for p in points]).mean()) for name, points in own.items()}
+
+
+def span_of(found: dict[str, list[Point]]) -> list[float]:
+    """The first and the last value of a setting in any family."""
+    values = [point.x for points in found.values() for point in points]
+    return [min(values), max(values)]
 
 
 def about_runs(table: pd.DataFrame) -> str:

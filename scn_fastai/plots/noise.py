@@ -23,6 +23,7 @@ class Level(NamedTuple):
 
     name: str
     color: str
+    dash: str  # of its kind of noise
     share: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
@@ -42,20 +43,24 @@ class Estimate(NamedTuple):
 
 
 def levels_of(results: pd.DataFrame, printed: str = "paper FERPlus") -> list[Level]:
-    """A `Level` for each recipe; its printed figures are NaN where the paper has none.
+    """A `Level` for each recipe and kind of noise; its printed figures are NaN where the paper has none.
 
     Raises:
         DataError: a column is missing.
     """
     _need(results, ("recipe", "noise", "accuracy_last"))
     wrong, levels = results[results["noise"] > 0], []
-    for number, (recipe, runs) in enumerate(wrong.groupby("recipe", sort=False)):
+    kinds = wrong["noise_kind"] if "noise_kind" in wrong else pd.Series("", wrong.index)
+    known, recipes = kinds.unique().tolist(), wrong["recipe"].unique().tolist()
+    for (recipe, kind), runs in wrong.groupby([wrong["recipe"], kinds], sort=False):
         own = runs.groupby("noise")
         figures = own[printed].mean() if printed in runs else own["noise"].mean() * np.nan
         mean, sd = 100 * own["accuracy_last"].mean(), 100 * own["accuracy_last"].std()
-        color = COLORS.get(recipe, SERIES[(number + 2) % len(SERIES)])
-        share = 100 * mean.index.to_numpy(float)
-        levels.append(Level(NAMES.get(recipe, recipe), color, share, *(v.to_numpy(float) for v in (mean, sd, figures))))
+        color = COLORS.get(recipe, SERIES[(recipes.index(recipe) + 2) % len(SERIES)])
+        name = NAMES.get(recipe, recipe) + (f", {kind}" if len(known) > 1 else "")
+        arrays = (v.to_numpy(float) for v in (mean, sd, figures))
+        dash = DASHES[known.index(kind) % len(DASHES)]
+        levels.append(Level(name, color, dash, 100 * mean.index.to_numpy(float), *arrays))
     return levels
 
 
@@ -63,7 +68,8 @@ def noise_levels(results: pd.DataFrame, printed: str = "paper FERPlus", title: s
     """Accuracy against the share of wrong labels, a line per recipe: the paper's figures left, ours right (Table 2).
 
     Args:
-        results: a row per run with recipe, noise (a share), accuracy_last, and the paper's figures in ``printed``.
+        results: a row per run with recipe, noise (a share), accuracy_last, and the paper's figures in ``printed``;
+            where ``noise_kind`` has several kinds, each is a line of its own.
         printed: column of the paper's figures, in %.
         title: text above.
 
@@ -75,7 +81,8 @@ def noise_levels(results: pd.DataFrame, printed: str = "paper FERPlus", title: s
         return sentence(NO_RUNS)
     figure = make_subplots(1, 2, subplot_titles=(LEVELS["printed"], LEVELS["ours"]), horizontal_spacing=0.1)
     for level in levels:
-        look = {"mode": "lines+markers", "line": {"color": level.color}, "marker": {"size": 9}, "name": level.name}
+        line = {"color": level.color, "dash": level.dash}
+        look = {"mode": "lines+markers", "line": line, "marker": {"size": 9}, "name": level.name}
         if np.isfinite(level.printed).any():
             figure.add_scatter(
                 x=plain(level.share), y=plain(level.printed), **look, showlegend=False, legendgroup=level.name,

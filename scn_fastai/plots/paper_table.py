@@ -8,14 +8,20 @@ import plotly.graph_objects as go
 
 from scn_fastai.errors import DataError
 from scn_fastai.plots import page as html
+from scn_fastai.plots.ablation import figure5, module_dots, setting_curve
 from scn_fastai.plots.comparison import paired_gap
+from scn_fastai.plots.noise import noise_levels
 from scn_fastai.plots.style import GREY, SERIES, counted, plain, sentence, tidy
 
 HOLDS, UNDECIDED, FAILS, UNKNOWN = "holds", "not decided", "does not hold", "no runs"
+PICTURES = {"table2": noise_levels, "table5": module_dots, "table6": setting_curve, "fig5": figure5}
 READ = {
     "lines": "Each line was trained once for every seed; accuracy is that on the validation faces, as mean ± standard "
     "deviation. “Last epoch” is what you get without knowing the answers, “best epoch” looks at them. The paper's "
     "figures are from its own data, network and pretraining: compare the order of the lines, not the numbers.",
+    "picture": "Mean over the seeds, last epoch; the bars are their standard deviation, a mark is one training.",
+    "detectors": "How well each score parts wrong labels from right ones, mean over the seeds: 100 is perfect, 50 is "
+    "chance, and below 50 it parts them the other way round.",
     "claims": "A claim is a sentence of the paper about two lines. Runs of the same seed are compared with each other, "
     "last epoch: the claim holds if the 95 % interval of the difference lies above 0, does not hold if it lies below, "
     "and is not decided if it holds 0, for then chance alone may explain the difference.",
@@ -103,13 +109,19 @@ def claims_figure(table: pd.DataFrame, title: str = "") -> go.Figure:
     return figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True, type="category")
 
 
-def write_experiment(results: pd.DataFrame, about: dict, path: str | Path) -> Path:
-    """Write one HTML file with an experiment's lines and claims; returns its path.
+def write_experiment(
+    results: pd.DataFrame, about: dict, path: str | Path, detectors: pd.DataFrame | None = None
+) -> Path:
+    """Write one HTML file with an experiment's lines, its picture and its claims; returns its path.
 
     Args:
-        results: see `paper_lines`.
-        about: the experiment's description: title, about (its size in words), claims.
+        results: see `paper_lines`; for the pictures of settings and modules also a column for each SCN setting.
+        about: the experiment's description: experiment (its name), title, about (its size in words), claims.
         path: of the HTML file.
+        detectors: AUROC in % of each detector (rows) and line (columns), where they were asked.
+
+    Raises:
+        DataError: a column is missing.
     """
     title, claims = about["title"], claims_table(results, about["claims"])
     lead = f"{counted(len(results), 'training')} on {about['about']}."
@@ -118,6 +130,13 @@ def write_experiment(results: pd.DataFrame, about: dict, path: str | Path) -> Pa
         html.paragraph(lead, "lead"),
         html.section("lines", "The lines", [html.how_to_read(READ["lines"]), html.html_table(paper_lines(results))]),
     ]
+    if about.get("experiment") in PICTURES:
+        shown = results[results["rank"].notna()] if "rank" in results else results  # a recipe that is known here
+        drawn = html.figure_html(PICTURES[about["experiment"]](shown), "picture")
+        parts.append(html.section("picture", "The picture", [html.how_to_read(READ["picture"]), drawn]))
+    if detectors is not None:
+        words = html.html_table(detectors.round(1).rename_axis("AUROC, %").reset_index())
+        parts.append(html.section("detectors", "The detectors", [html.how_to_read(READ["detectors"]), words]))
     if len(claims):
         shown = html.figure_html(claims_figure(claims), "claims")
         words = html.html_table(claims[["claim", "difference", "verdict"]])

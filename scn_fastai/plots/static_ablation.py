@@ -11,14 +11,16 @@ from scn_fastai.plots.ablation import (
     NO_RUN,
     SETTINGS,
     Point,
+    baselines,
     module_points,
     points_of,
+    span_of,
     spread_words,
     varied,
 )
 from scn_fastai.plots.comparison import NO_FIGURE
-from scn_fastai.plots.static import DPI, figure_bytes, matplotlib_style, sentence_png
-from scn_fastai.plots.style import GREY, SERIES
+from scn_fastai.plots.static import DPI, MPL_DASH, figure_bytes, matplotlib_style, sentence_png
+from scn_fastai.plots.style import DASHES, GREY, SERIES
 
 MARKERS = "osDP^*"
 
@@ -60,22 +62,30 @@ def _dots(groups: list[Point], label: str, title: str) -> bytes:
 
 def setting_curve_png(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last", title: str = "") -> bytes:
     """The picture of `setting_curve` as a PNG file; the same arguments."""
-    found = varied(table, x, y) or points_of(table, x, y)
-    return _panels({x: found}, y, title) if any(found.values()) else sentence_png(NO_RUN)
+    found = varied(table, x, y)
+    if not (found or points_of(table, x, y)):
+        return sentence_png(NO_RUN)
+    plain = {x: baselines(table, x, y)} if found else {}
+    return _panels({x: found or points_of(table, x, y)}, plain, y, title)
 
 
 def figure5_png(table: pd.DataFrame, y: str = "accuracy_last", title: str = "") -> bytes:
     """The picture of `figure5` as a PNG file; the same arguments."""
-    return _panels({x: varied(table, x, y) for x in FIGURE5}, y, title)
+    panels = {x: varied(table, x, y) for x in FIGURE5}
+    return _panels(panels, {x: baselines(table, x, y) for x in FIGURE5 if panels[x]}, y, title)
 
 
-def _panels(panels: dict[str, dict[str, list[Point]]], y: str, title: str) -> bytes:
+def _panels(panels: dict[str, dict[str, list[Point]]], plain: dict[str, dict[str, float]], y: str, title: str) -> bytes:
+    """A panel for each setting, with its families as curves and the plain networks as levels."""
     with matplotlib.rc_context(matplotlib_style(title)):
         figure = Figure(figsize=(max(7, 4.2 * len(panels)), 4.2), dpi=DPI, layout="constrained")
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (x, families) in zip(every, panels.items(), strict=True):
             for number, (name, points) in enumerate(families.items()):
                 _draw(axes, name, points, number)
+            for number, (name, mean) in enumerate(plain.get(x, {}).items()):
+                dash = MPL_DASH[DASHES[(number + 1) % len(DASHES)]]
+                axes.plot(span_of(families), [mean] * 2, dash, color=GREY, linewidth=2, label=name)
             if not families:
                 axes.text(0.5, 0.5, "not varied", transform=axes.transAxes, ha="center", color=GREY)
             else:

@@ -20,8 +20,9 @@ def noise_levels_png(results: pd.DataFrame, printed: str = "paper FERPlus", titl
         left, right = figure.subplots(1, 2)
         for level in levels:
             look = {"color": level.color, "label": level.name}
-            left.plot(level.share, level.printed, "o-", color=level.color)
-            right.errorbar(level.share, level.mean, np.nan_to_num(level.sd), fmt="o-", capsize=4, **look)
+            mark = f"o{MPL_DASH[level.dash]}"
+            left.plot(level.share, level.printed, mark, color=level.color)
+            right.errorbar(level.share, level.mean, np.nan_to_num(level.sd), fmt=mark, capsize=4, **look)
         for axes, words in ((left, LEVELS["printed"]), (right, LEVELS["ours"])):
             axes.set(xlabel=LEVELS["x"], xticks=levels[0].share)
             axes.set_title(words)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from scn_fastai.errors import DataError
 from scn_fastai.plots.ablation import (
+    baselines,
     figure5,
     module_dots,
     module_points,
@@ -109,3 +110,16 @@ def test_runs_that_differ_in_more_than_their_seed_are_not_averaged():
     noisy = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
     first = module_points(noisy.query("recipe == 'plain'"))
     assert [(p.x, len(p.values)) for p in first] == [("none, 30% wrong labels", 2), ("none, labels as they are", 2)]
+
+
+def test_the_plain_network_is_a_level_beside_every_curve():
+    runs = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3, accuracy_last=0.2)], ignore_index=True)
+    names = ["plain, labels as they are", "plain, 30% wrong labels"]
+    assert baselines(runs, "gamma") == pytest.approx(dict(zip(names, (0.61, 0.2), strict=True)))
+    level = next(trace for trace in setting_curve(table(), "gamma").data if trace.name == "plain")
+    assert list(level.x) == [0.2, 0.8] and list(level.y) == pytest.approx([0.61, 0.61])
+    panels = [trace for trace in figure5(table()).data if trace.name == "plain"]
+    assert [list(trace.x) for trace in panels] == [[0.7, 0.9]]  # beta alone is varied
+    assert not baselines(table().query("recipe != 'plain'"), "gamma")
+    only = setting_curve(table().query("recipe == 'plain'"), "gamma")  # one point, and no level through it
+    assert sum(trace.name == "plain" and trace.mode == "lines" for trace in only.data) == 1

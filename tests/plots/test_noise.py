@@ -90,3 +90,13 @@ def test_nothing_to_show_is_said(results, epochs):
         noise_levels(results.drop(columns="noise"))
     with pytest.raises(DataError, match="lacks the column 'relabeling'"):
         noise_estimates(epochs.drop(columns="relabeling"))
+
+
+def test_kinds_of_noise_are_lines_of_their_own(results):
+    both = pd.concat([results.assign(noise_kind="symmetric"), results.assign(noise_kind="human", accuracy_last=0.1)])
+    levels = levels_of(both)
+    names = [f"{name}, {kind}" for kind in ("symmetric", "human") for name in ("plain network", "SCN as printed")]
+    assert sorted(level.name for level in levels) == sorted(names)
+    human = next(level for level in levels if level.name == "plain network, human")
+    assert human.mean.tolist() == pytest.approx([10, 10]) and human.dash != levels[0].dash
+    assert size(noise_levels_png(both)) == size(noise_levels_png(results))

@@ -66,3 +66,26 @@ def test_the_figure_shows_each_claim_once():
 def test_another_table_gets_a_sentence():
     with pytest.raises(DataError, match="lack the column 'line'"):
         paper_lines(pd.DataFrame({"x": [1]}))
+
+
+@pytest.mark.parametrize("name", ["table2", "table5", "table6", "fig5"])
+def test_the_page_has_the_picture_of_its_experiment(tmp_path, name):
+    from scn_fastai.experiments.grid import with_settings
+    from scn_fastai.experiments.paper_tables import experiment
+
+    rows = [
+        {"line": line.label, "recipe": line.recipe, "order": number, "seed": 0, "noise": line.noise,
+         "accuracy_last": 0.5, "accuracy_best": 0.5}
+        for number, line in enumerate(experiment(name).lines)
+    ]  # fmt: skip
+    runs = pd.DataFrame([*rows, rows[0] | {"recipe": "of another version", "order": 99}])
+    about = {"experiment": name, "title": "T", "about": "few faces", "claims": []}
+    found = pd.DataFrame({"a line": [93.71]}, index=pd.Index(["loss"], name="detector"))
+    text = write_experiment(with_settings(runs), about, tmp_path / "x.html", found).read_text(encoding="utf-8")
+    assert 'id="figure-picture"' in text and "93.7" in text
+
+
+def test_a_table_without_a_picture_has_none(tmp_path):
+    about = {"experiment": "table4", "title": "T", "about": "few faces", "claims": CLAIMS}
+    text = write_experiment(results(), about, tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "figure-picture" not in text and "The detectors" not in text
