@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from scn_fastai.errors import RunError
 
 HALF = ".writing"  # how the name of a file ends that is not whole yet
 
@@ -29,6 +32,23 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder and see that files can be written there: what takes hours shall not learn it at its end.
+
+    Raises:
+        RunError: they cannot.
+
+    >>> import tempfile
+    >>> make_writable(Path(tempfile.mkdtemp()) / "runs" / "mine")
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        words = error.strerror or error
+        raise RunError(f"{folder} cannot be written ({words}): make room or choose another --out.") from error
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

@@ -53,8 +53,8 @@ def strip(folder: Path) -> None:
 
 def copy_epochs(folders: list[Path], out: Path) -> int:
     """Of every finished run below some folders what no sample is needed for; how many."""
-    shutil.rmtree(out, ignore_errors=True)
     found = [Path(row) for folder in folders for row in runs_in(folder)["folder"]]
+    shutil.rmtree(out, ignore_errors=True)
     for run in found:
         target = out / run.parent.name / run.name
         (target / "history").mkdir(parents=True)

@@ -7,6 +7,8 @@ from scn_fastai.cli import align, check, commands, detect, experiment, faces, pr
 from scn_fastai.data.source import NAMES
 from scn_fastai.errors import SCNError
 
+RESUMED = "every finished epoch is saved, the same command with --resume goes on"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; our own errors end it with one sentence and exit code 2."""
@@ -17,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = "every finished epoch is saved, the same command with --resume goes on"
+        kept = RESUMED if hasattr(arguments, "resume") else "what was finished is saved, the same command goes on"
         print(f"scn: interrupted; {getattr(arguments, 'when_interrupted', kept)}", file=sys.stderr)
         return 130
 
@@ -26,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="scn", description="SCN: train with uncertain labels, see what was cured.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
-    demo = _verb(verbs, "demo", commands.demo, "a plain network and SCN side by side on rendered faces (3 minutes)")
+    demo = _verb(verbs, "demo", commands.demo, "a plain network and SCN side by side on rendered faces (2 minutes)")
     demo.add_argument("--out", default="runs/demo", help="folder for the runs and the report")
     _train(_verb(verbs, "train", commands.train, "train one recipe"))
     _compare(_verb(verbs, "compare", commands.compare, "train several recipes with several seeds"))

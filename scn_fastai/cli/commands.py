@@ -15,6 +15,7 @@ from scn_fastai.cli import experiment
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.recipes import Recipe, all_recipes, recipe
+from scn_fastai.files import make_writable, write_whole
 
 
 def demo(options: Namespace) -> int:
@@ -54,7 +55,9 @@ def train(options: Namespace) -> int:
 
 def compare(options: Namespace) -> int:
     """A grid of recipes and seeds."""
-    recipes_asked, seeds = _names(options.recipes), [_whole(seed) for seed in _names(options.seeds)]
+    recipes_asked, seeds = _names(options.recipes), experiment.seeds_of(options.seeds)
+    if not recipes_asked:
+        raise SettingsError("There is no recipe to compare: --recipes plain,default, say; `scn recipes` lists them.")
     for name in recipes_asked:
         recipe(name)
     return _run_grid(recipes_asked, seeds, _train_settings(options, 0), _source(options), options)
@@ -102,7 +105,7 @@ def report(options: Namespace) -> int:
 
     folder = Path(options.folder)
     if experiments := experiments_in(folder):
-        return max(experiment.show(folder, name, options.json) for name in experiments)
+        return experiment.show(folder, experiments, options.json)
     if (folder / "runs.json").exists():
         runs = pd.DataFrame(json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"])
         written = _report_comparison(folder, runs)
@@ -119,15 +122,16 @@ def report(options: Namespace) -> int:
 
 
 def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: Namespace) -> int:
-    from scn_fastai.experiments.compare import best_jobs, cells, finished
+    from scn_fastai.experiments.compare import cells, finished, jobs_of
     from scn_fastai.experiments.compare import compare as run_all
     from scn_fastai.experiments.fit import expected_cost
     from scn_fastai.plots.comparison import recipe_table, waiting_words
 
     out = Path(options.out)
+    make_writable(out)
     grid = cells(names, seeds, how, source, out)
     left = [cell for cell in grid if finished(cell) is None]
-    jobs = getattr(options, "jobs", None) or best_jobs(len(grid), how.device)
+    jobs = jobs_of(getattr(options, "jobs", None), len(grid), how.device)
     faces = source.load(seeds[0])
     _say(f"{faces.account}\n{faces!r}")
     if left:
@@ -136,10 +140,9 @@ def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: 
         _say(f"{len(left)} of {len(grid)} runs to do, {jobs} at a time: {cost.times(rounds, jobs)} in all.")
     with tqdm(total=sum(c.train.epochs for c in grid), unit="epoch", file=sys.stderr, mininterval=1) as bar:
         runs = run_all(grid, jobs, lambda done, total, line: _move(bar, done, line))
-    out.mkdir(parents=True, exist_ok=True)
     setup = {"data": source.as_dict(), "train": asdict(how), "recipes": names, "seeds": seeds}
     result = {"runs": _plain(runs.to_dict("records")), "setup": setup}
-    (out / "runs.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    write_whole(out / "runs.json", json.dumps(result, indent=1))
     if len(seeds) == 1:
         for cell in grid:
             _report_run(cell.folder, faces, json.loads((cell.folder / "summary.json").read_text(encoding="utf-8")))
@@ -190,18 +193,28 @@ def _faces_of(run):
     if data is None:
         return None
     try:
-        return _source_of(data).load(run.settings["train"]["seed"])
+        return source_of(data).load(run.settings["train"]["seed"])
     except ValueError as error:
         _say(f"The faces cannot be shown: {error}")
         return None
 
 
-def _source_of(data: dict):
-    if "task" not in data:
-        return Source(**data)
+def source_of(data: dict):
+    """Where a run's faces came from, as its settings say.
+
+    Raises:
+        RunError: another version wrote them.
+    """
     from scn_fastai.experiments.pretrain import Task
 
-    return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
+    try:
+        if "task" in data:
+            return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
+        return Source(**data)
+    except (TypeError, KeyError) as error:
+        raise RunError(
+            f"The run was made by another version of scn_fastai, which named its data otherwise: {data}."
+        ) from error
 
 
 def _source(options: Namespace) -> Source:
@@ -229,14 +242,7 @@ def _train_settings(options: Namespace, seed: int):
 
 
 def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is not a seed: give whole numbers separated by commas, such as 0,1,2.") from None
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _print_summary(summary: dict, as_json: bool) -> None:

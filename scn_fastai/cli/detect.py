@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scn_fastai.cli.commands import source_of
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SCNError, SettingsError
+from scn_fastai.files import make_writable, replace_file
 
 FIGURES = {"auroc": "AUROC", "ap": "AP", "p_at_k": "P@k"}
 WITHIN = {f"{name}_within": f"{words} within" for name, words in FIGURES.items()}
@@ -38,11 +39,13 @@ def detect(options: Namespace) -> int:
     if options.boot < 0:
         raise SettingsError(f"--boot is {options.boot}, but it is a number of resamples: 0 or more.")
     run = Run.load(options.folder)
+    out = Path(options.out or run.folder / "detectors.csv")
+    make_writable(out.parent)
     evidence, lacking = _evidence(run, options)
     scores, problems = detector_scores(evidence, names)
     problems = {name: lacking.get(DETECTORS[name].needs, words) for name, words in problems.items()}
     truth = None if run.truth is None else run.truth.numpy()
-    out = _write_scores(run, scores, truth, Path(options.out or run.folder / "detectors.csv"))
+    _write_scores(run, scores, truth, out)
     table = None
     if truth is not None:
         table = table_of_scores(
@@ -69,6 +72,8 @@ def check_names(names: list[str], known) -> None:
 def words_of(table: pd.DataFrame) -> str:
     """The table as text: each figure with its interval, in percent."""
     shown = table[table["problem"] == ""]
+    if not len(shown):
+        return "No detector could be asked."
     columns = {"detector": shown["detector"], "faces": shown["n"], "wrong": shown["wrong"]}
     for name, words in FIGURES.items():
         columns[words] = [
@@ -138,7 +143,10 @@ def _cyclic(run, options: Namespace):
 def _train(run):
     from scn_fastai.experiments.fit import TrainSettings
 
-    return TrainSettings(**run.settings["train"])
+    try:
+        return TrainSettings(**run.settings["train"])
+    except TypeError as error:
+        raise RunError(f"{run.folder.name} was made by another version of scn_fastai: train it again.") from error
 
 
 def _faces(run) -> FaceSet:
@@ -146,16 +154,14 @@ def _faces(run) -> FaceSet:
     data = run.settings.get("data")
     if not data or "train" not in run.settings:
         raise RunError(f"{run.folder.name} does not say where its faces are and how it was trained.")
-    faces = Source(**data).load(run.settings["train"]["seed"])
+    faces = source_of(data).load(run.settings["train"]["seed"])
     there, known = (table[["image", "split"]].astype(str).to_numpy() for table in (faces.samples, run.samples))
     if there.shape != known.shape or (there != known).any():
         raise RunError(f"the data set that {run.folder.name} names holds other faces now than it was trained on.")
     return FaceSet(run.samples, run.classes, faces.images, faces.account)
 
 
-def _write_scores(run, scores: dict[str, np.ndarray], truth: np.ndarray | None, path: Path) -> Path:
-    from scn_fastai.files import replace_file
-
+def _write_scores(run, scores: dict[str, np.ndarray], truth: np.ndarray | None, path: Path) -> None:
     names = np.array(run.classes, dtype=object)
     given = run.ledger.given.cpu().numpy()
     table = pd.DataFrame({"sample": np.arange(len(given)), "image": run.train_samples["image"], "given": names[given]})
@@ -163,13 +169,11 @@ def _write_scores(run, scores: dict[str, np.ndarray], truth: np.ndarray | None, 
         table["true"], table["wrong"] = names[truth], given != truth
     table = pd.concat([table, pd.DataFrame(scores)], axis=1)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda place: table.to_csv(place, index=False, float_format="%.6g"))
     except OSError as error:
         raise RunError(
             f"The scores could not be written to {path} ({error.strerror or error}): choose another --out."
         ) from error
-    return path
 
 
 def _records(table: pd.DataFrame | None) -> list[dict] | None:

@@ -4,14 +4,15 @@ import json
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from scn_fastai.errors import SettingsError
+from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.paper_tables import EXPERIMENTS, Experiment, experiment
+from scn_fastai.files import replace_file
 
 
 def add_options(verb: ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_options(verb: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Train what is not trained yet; print the lines and the claims, and write the page."""
-    from scn_fastai.experiments.compare import best_jobs
+    from scn_fastai.experiments.compare import jobs_of
     from scn_fastai.experiments.grid import detector_results, lines_at, run_experiment
 
     if options.name == "table3":
@@ -40,19 +41,40 @@ def run(options: Namespace) -> int:
     asked, size, seeds = _lines(experiment(options.name), options.lines), _size(options), seeds_of(options.seeds)
     asked = lines_at(asked, size)
     out = Path(options.out or f"runs/experiments/{size.name}")
-    jobs = options.jobs or best_jobs(len(asked.lines) * len(seeds), size.train.device)
-    beside = _known_detectors(options.known, asked.name)
+    jobs = jobs_of(options.jobs, len(asked.lines) * len(seeds), size.train.device)
+    beside = _known_detectors(options.known, asked)
     known = None if asked.detectors and beside is None else options.known
     _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
         results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now), known)
     if asked.detectors:
-        detector_results(results, out, known=beside).to_csv(detectors_file(out, asked.name), index=False)
-    return show(out, asked.name, options.json)
+        found = detector_results(results, out, known=beside)
+        replace_file(detectors_file(out, asked.name), lambda place: found.to_csv(place, index=False))
+    return show(out, [asked.name], options.json)
 
 
-def show(folder: Path, name: str, as_json: bool = False) -> int:
-    """Print an experiment's lines and claims, and write its page; 1 if a training failed."""
+@dataclass(frozen=True)
+class Shown:
+    """What is said of an experiment: its tables, the trainings that failed, and where its page lies."""
+
+    name: str
+    about: dict
+    lines: pd.DataFrame
+    claims: pd.DataFrame
+    detectors: pd.DataFrame | None
+    failed: pd.DataFrame
+    page: Path
+
+    def as_dict(self) -> dict:
+        """The same for JSON."""
+        told = {"experiment": self.name, "size": self.about["size"], "lines": _records(self.lines)}
+        told |= {"claims": _records(self.claims), "failed": _records(self.failed[["line", "seed", "error"]])}
+        told["report"] = str(self.page)
+        return told | ({} if self.detectors is None else {"detectors": self.detectors.to_dict()})
+
+
+def shown_of(folder: Path, name: str) -> Shown:
+    """An experiment's tables; its page is written anew."""
     from scn_fastai.experiments.grid import read_results, with_settings
     from scn_fastai.plots.paper_table import claims_table, paper_lines, write_experiment
 
@@ -60,28 +82,45 @@ def show(folder: Path, name: str, as_json: bool = False) -> int:
     lines, claims = paper_lines(results), claims_table(results, about["claims"])
     detectors = detectors_file(folder, name)
     found = detector_words(pd.read_csv(detectors)) if detectors.exists() else None
-    written = write_experiment(with_settings(results), about, Path(folder) / f"{name}.html", found)
-    failed = results[results["error"].notna()] if "error" in results else results.head(0)
+    page = write_experiment(with_settings(results), about, Path(folder) / f"{name}.html", found)
+    failed = (results if "error" in results else results.assign(error=None)).dropna(subset="error")
+    return Shown(name, about, lines, claims, found, failed, page)
+
+
+def show(folder: Path, names: list[str], as_json: bool = False) -> int:
+    """Print the lines and claims of experiments, and write their pages; 1 if a training failed."""
+    every = [shown_of(folder, name) for name in names]
     if as_json:
-        told = {"experiment": name, "size": about["size"], "lines": _records(lines), "claims": _records(claims)}
-        told |= {"failed": _records(failed[["line", "seed", "error"]]) if len(failed) else [], "report": str(written)}
-        print(json.dumps(told | ({} if found is None else {"detectors": found.to_dict()})))
-    else:
-        for table in (lines, claims[["claim", "difference", "verdict"]]):
-            if len(table):
-                print(table.to_string(index=False) + "\n")
-        if found is not None:
-            print(found.to_string(float_format="%.1f", na_rep="-") + "\n")
-        print(f"In %, on {about['about']}.\nReport: {written}")
-    for row in failed.drop_duplicates("error").itertuples():
-        _say(f"scn: {row.line}: {row.error}")
-    return 1 if len(failed) else 0
+        told = [shown.as_dict() for shown in every]
+        print(json.dumps(told if len(told) > 1 else told[0]))
+    for shown in every:
+        if not as_json:
+            _print(shown)
+        for row in shown.failed.drop_duplicates("error").itertuples():
+            _say(f"scn: {row.line}: {row.error}")
+    return int(any(len(shown.failed) for shown in every))
 
 
-def _known_detectors(folder: str | None, name: str) -> pd.DataFrame | None:
+def _print(shown: Shown) -> None:
+    for table in (shown.lines, shown.claims[["claim", "difference", "verdict"]]):
+        if len(table):
+            print(table.to_string(index=False) + "\n")
+    if shown.detectors is not None:
+        print(shown.detectors.to_string(float_format="%.1f", na_rep="-") + "\n")
+    print(f"In %, on {shown.about['about']}.\nReport: {shown.page}")
+
+
+def _known_detectors(folder: str | None, asked: Experiment) -> pd.DataFrame | None:
     """The detectors that stand beside earlier results, or None."""
-    there = None if folder is None else detectors_file(Path(folder), name)
-    return pd.read_csv(there) if there is not None and there.exists() else None
+    if folder is None or not asked.detectors:
+        return None
+    if not Path(folder).is_dir():
+        raise RunError(f"There is no folder {folder}: --known names one with results of an experiment.")
+    there = detectors_file(Path(folder), asked.name)
+    if there.exists():
+        return pd.read_csv(there)
+    _say(f"{folder} has no {there.name}, so no training is taken over from it.")
+    return None
 
 
 def detectors_file(folder: Path, name: str) -> Path:
@@ -133,7 +172,9 @@ def seeds_of(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise SettingsError(f"{text!r} are no seeds: give whole numbers separated by commas, such as 0,1,2.") from None
+        seeds = []
+    if not seeds:
+        raise SettingsError(f"{text!r} are no seeds: give whole numbers separated by commas, such as 0,1,2.")
     return list(dict.fromkeys(seeds))
 
 

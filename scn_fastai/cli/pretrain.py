@@ -87,7 +87,7 @@ def table3(options: Namespace) -> int:
     for words in waiting_words(runs[runs["recipe"] != "plain"].assign(recipe=runs["line"])):
         _say(words)
     _say(f"A row for each training: {out / 'table3.csv'}")
-    return experiment.show(out, "table3", options.json)
+    return experiment.show(out, ["table3"], options.json)
 
 
 def _move(bar: tqdm, done: int, total: int, line: str) -> None:

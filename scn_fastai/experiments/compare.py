@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -12,9 +13,14 @@ import pandas as pd
 import torch
 
 from scn_fastai.data.source import Source
-from scn_fastai.errors import RunError
+from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.fit import TellEpochs, TrainSettings, train_faces
 from scn_fastai.training.run import finish_swap
+
+KILLED = (
+    "The system ended a training, most likely for want of memory: the same command with fewer --jobs goes on, every "
+    "finished epoch is kept."
+)
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,11 @@ class Cell:
 
 
 def cells(recipes: list[str], seeds: list[int], train: TrainSettings, source: Source, out: Path) -> list[Cell]:
-    """The grid of recipes and seeds; seeds vary slowest, so that every recipe has a figure early."""
+    """The grid of recipes and seeds, each once; seeds vary slowest, so that every recipe has a figure early."""
     return [
-        Cell(name, replace(train, seed=seed), source, out / run_name(name, seed)) for seed in seeds for name in recipes
+        Cell(name, replace(train, seed=seed), source, out / run_name(name, seed))
+        for seed in dict.fromkeys(seeds)
+        for name in dict.fromkeys(recipes)
     ]
 
 
@@ -57,6 +65,19 @@ def best_jobs(n_cells: int, device: str = "auto") -> int:
     return max(1, min(n_cells, os.cpu_count() or 1))
 
 
+def jobs_of(asked: int | None, n_cells: int, device: str = "auto") -> int:
+    """How many runs at a time: as many as were asked for, or `best_jobs`.
+
+    Raises:
+        SettingsError: fewer than one.
+    """
+    if asked is None:
+        return best_jobs(n_cells, device)
+    if asked < 1:
+        raise SettingsError(f"{asked} runs at a time make no sense: --jobs is 1 or more.")
+    return asked
+
+
 def compare(
     grid: list[Cell],
     jobs: int = 1,
@@ -74,8 +95,10 @@ def compare(
         run: what trains a cell; None: `run_cell`.
 
     Raises:
-        RunError: a folder holds a run with other settings.
+        RunError: a folder holds a run with other settings, or the system ended a process.
+        SettingsError: jobs is less than 1.
     """
+    jobs = jobs_of(jobs, len(grid))
     done = {cell.folder: finished(cell) for cell in grid}
     left = [cell for cell in grid if done[cell.folder] is None]
     total = sum(cell.train.epochs for cell in grid)
@@ -99,19 +122,27 @@ def _one_by_one(left: list[Cell], tell: Callable[[str], None], run: Callable) ->
 def _in_processes(
     left: list[Cell], jobs: int, tell: Callable[[str], None], run: Callable
 ) -> Iterator[tuple[Cell, dict]]:
-    """Each cell in a process of its own; what they tell comes through a queue."""
+    """Each cell in a process of its own; what they tell comes through a queue. Who stops, stops all of them."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
     with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        queue = manager.Queue()
+        others, queue = set(multiprocessing.active_children()), manager.Queue()
         futures = {pool.submit(run, cell, queue.put, threads): cell for cell in left}
         waiting = set(futures)
-        while waiting:
-            ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            while not queue.empty():
-                tell(queue.get())
-            for future in ended:
-                yield futures[future], future.result()
+        try:
+            while waiting:
+                ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                while not queue.empty():
+                    tell(queue.get())
+                for future in ended:
+                    yield futures[future], future.result()
+        except BaseException as error:  # an interrupt too: a pool would train all that waits before it lets go
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(KILLED) from error
+            raise
 
 
 def finished(cell: Cell) -> dict | None:
@@ -126,11 +157,25 @@ def finished(cell: Cell) -> dict | None:
         return None
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
     for name, value in cell.about().items():
-        if _completed(settings.get(name), value, cell) != value:
+        stored = _completed(settings.get(name), value, cell)
+        if stored != value:
             raise RunError(
-                f"{cell.folder} holds a run with other settings ({name}): choose another --out, or remove that folder."
+                f"{cell.folder} holds a run with other settings ({_difference(name, stored, value)}): choose another "
+                "--out, or remove that folder."
             )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+
+
+def _difference(name: str, stored, value) -> str:
+    """What two settings differ in, as far as it can be named.
+
+    >>> _difference("train", {"epochs": 15, "lr": 0.1}, {"epochs": 1, "lr": 0.1})
+    'train: epochs 15, now 1'
+    """
+    if not (isinstance(stored, dict) and isinstance(value, dict)):
+        return name
+    keys = [key for key in {**stored, **value} if stored.get(key) != value.get(key)]
+    return f"{name}: " + ", ".join(f"{key} {stored.get(key)}, now {value.get(key)}" for key in keys)
 
 
 def _completed(stored, value, cell: Cell):

@@ -17,7 +17,7 @@ from scn_fastai.experiments.compare import Cell, compare, finished, run_cell, ru
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
 from scn_fastai.experiments.recipes import recipe
-from scn_fastai.files import replace_file, write_whole
+from scn_fastai.files import make_writable, replace_file, write_whole
 from scn_fastai.training.run import Run
 
 FORMAT = 1
@@ -116,11 +116,13 @@ def run_experiment(
 
     Raises:
         SettingsError: there is no seed, or the faces of the size do not have the labels that a line asks for.
-        RunError: the results cannot be written.
+        RunError: the results cannot be written, would lose trainings that stand there, or no training went well.
     """
     if not seeds:
         raise SettingsError("An experiment needs a seed; three or more, such as 0,1,2, tell of chance.")
     out = Path(out)
+    make_writable(out)
+    _keep_all(out, asked, seeds)
     pairs = experiment_cells(asked, size, seeds, out)
     cells = {cell.folder: cell for _, cell in pairs}
     done = {} if known is None else _taken(pairs, known_results(known, asked))
@@ -135,9 +137,26 @@ def run_experiment(
         for number, (line, cell) in enumerate(pairs)
     ]
     table = pd.DataFrame(rows)
+    if "error" in table and table["error"].notna().all():
+        raise RunError(f"No training of {asked.name} went well, so nothing was written: {table['error'].iloc[0]}")
     about = {"format": FORMAT, "experiment": asked.name, "title": asked.title, "size": size.name, "about": size.about}
     write_results(out, asked.name, table, about | {"seeds": seeds, "claims": claims_of(asked)})
     return table
+
+
+def _keep_all(out: Path, asked: Experiment, seeds: list[int]) -> None:
+    """Refuse to write a table over one that has more: what ``known`` gave to it lies nowhere else."""
+    if not (out / f"{asked.name}.csv").exists() or not (out / f"{asked.name}.json").exists():
+        return
+    there = read_results(out, asked.name)[0]
+    there = there[there["error"].isna()] if "error" in there else there
+    left_out = there[~(there["line"].isin([line.label for line in asked.lines]) & there["seed"].isin(seeds))]
+    if len(left_out):
+        row = left_out.iloc[0]
+        raise RunError(
+            f"{out / asked.name}.csv holds {len(left_out)} trainings that this command leaves out and would lose, such "
+            f"as {row['line']!r} with seed {row['seed']}: ask for them too, or choose another --out."
+        )
 
 
 def try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:
@@ -167,6 +186,7 @@ def known_results(folder: str | Path, asked: Experiment) -> pd.DataFrame:
             f"{folder} holds no results of an experiment: --known names a folder with NAME.csv and NAME.json."
         )
     tables = [read_results(folder, name)[0] for name in names if name == asked.name or not asked.detectors]
+    tables = [table for table in tables if set(TRAINING) <= set(table)]  # Table 3 has two trainings a row
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TRAINING))
     return table[table["error"].isna()] if "error" in table else table
 
@@ -202,7 +222,7 @@ def detector_results(
         folder = Path(out) / row["folder"]
         if isinstance(row.get("error"), str):
             continue
-        if known is not None and not folder.exists():
+        if known is not None and not (folder / "summary.json").exists():  # taken over, whatever was begun here
             parts.append(known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])])
             continue
         table = detector_table(Run.load(folder), n_boot=n_boot)

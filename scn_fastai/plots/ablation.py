@@ -70,9 +70,9 @@ def points_of(table: pd.DataFrame, x: str, y: str = "accuracy_last", family: str
     """
     _need(table, (x, y, family))
     values = pd.to_numeric(table[y], errors="coerce")
-    families = [_family(name, x) for name in table[family]]
-    if "noise" in table and table["noise"].nunique(dropna=False) > 1:
-        families = [f"{name}, {_noise_words(noise)}" for name, noise in zip(families, table["noise"], strict=True)]
+    families, labels = [_family(name, x) for name in table[family]], labels_of(table)
+    if labels.nunique() > 1:
+        families = [f"{name}, {words}" for name, words in zip(families, labels, strict=True)]
     known = table.assign(_y=values, _row=np.arange(len(table)), _family=families)
     known = known[known["_y"].notna()]
     found = {}
@@ -177,12 +177,15 @@ def module_points(table: pd.DataFrame, y: str = "accuracy_last") -> list[Point]:
 
 
 def _told_apart(table: pd.DataFrame, modules: list[str]) -> list[str]:
-    """The modules of each run, with the recipe where several have the same ones, and the noise where it differs."""
-    recipes = table["recipe"].astype(str).tolist() if "recipe" in table else [""] * len(table)
+    """The modules of each run, with the recipe where several have the same ones, and the labels where they differ."""
+    recipes, labels = _recipes(table), labels_of(table)
     several = pd.Series(recipes).groupby(modules).nunique()
-    noises = table["noise"].tolist() if "noise" in table and table["noise"].nunique(dropna=False) > 1 else []
     names = [f"{m} ({r})" if several[m] > 1 else m for m, r in zip(modules, recipes, strict=True)]
-    return [f"{n}, {_noise_words(noise)}" for n, noise in zip(names, noises, strict=True)] if noises else names
+    return [f"{n}, {words}" for n, words in zip(names, labels, strict=True)] if labels.nunique() > 1 else names
+
+
+def _recipes(table: pd.DataFrame) -> list[str]:
+    return table["recipe"].astype(str).tolist() if "recipe" in table else [""] * len(table)
 
 
 def spread_words(point: Point) -> str:
@@ -197,16 +200,21 @@ def spread_words(point: Point) -> str:
 def module_table(table: pd.DataFrame, y: str = "accuracy_last") -> pd.DataFrame:
     """Table 5: a row for each set of modules that was trained, with mean and spread over its seeds.
 
+    Recipe and labels stand beside the modules where runs with the same ones differ in them.
+
     Raises:
         DataError: a column is missing.
     """
+    points, recipes, labels = module_points(table, y), _recipes(table), labels_of(table)
+    several = pd.Series(recipes).groupby(modules_of(table)).nunique().max() > 1
     rows = []
-    for point in module_points(table, y):
-        first = table.iloc[point.rows[0]]
-        on = {name: "✓" if first[name] else "×" for name in MODULES}
-        alike = {"": str(point.x).partition("(")[2].rstrip(")")} if "(" in str(point.x) else {}
-        rows.append(on | alike | {"seeds": len(point.values), FIGURES.get(y, y): spread_words(point)})
-    return pd.DataFrame(rows).fillna("")
+    for point in points:
+        first = point.rows[0]
+        row = {name: "✓" if table[name].iloc[first] else "×" for name in MODULES}
+        row |= {"recipe": recipes[first]} if several else {}
+        row |= {"labels": labels.iloc[first]} if labels.nunique() > 1 else {}
+        rows.append(row | {"seeds": len(point.values), FIGURES.get(y, y): spread_words(point)})
+    return pd.DataFrame(rows)
 
 
 def setting_table(table: pd.DataFrame, x: str = "gamma", y: str = "accuracy_last") -> pd.DataFrame:
@@ -282,12 +290,25 @@ def about_runs(table: pd.DataFrame) -> str:
     return f"{counted(len(table), 'run')}, {recipes}, {seeds}"
 
 
-def noise_levels(table: pd.DataFrame) -> list[tuple[str, float | None]]:
-    """How wrong the labels of the runs are, in words and as a share, most frequent first; one None if nobody knows."""
-    if "noise" not in table or table["noise"].isna().all():
-        return [("as they are", None)]
-    counts = table["noise"].value_counts()
-    return [(f"{_noise_words(noise)} ({counted(n, 'run')})", float(noise)) for noise, n in counts.items()]
+def labels_of(table: pd.DataFrame) -> pd.Series:
+    """What is wrong with the labels of each run, in words that tell apart what differs in this table.
+
+    >>> table = pd.DataFrame({"noise": [0.3, 0.3, 0.0], "noise_kind": ["human", "symmetric", None]})
+    >>> labels_of(table).tolist()
+    ['30% wrong labels, human', '30% wrong labels, symmetric', 'labels as they are']
+    """
+    noise = pd.to_numeric(table["noise"]).fillna(0) if "noise" in table else pd.Series(0.0, table.index)
+    words = noise.map(_noise_words).astype(object)
+    if "noise_kind" in table and table.loc[noise > 0, "noise_kind"].nunique() > 1:
+        words = words.where(noise == 0, words + ", " + table["noise_kind"].astype(str))
+    if "data" in table and table["data"].nunique() > 1:
+        words = words + " (" + table["data"].astype(str) + ")"
+    return words
+
+
+def label_choices(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """What `labels_of` says of the runs, most frequent first: with the number of runs, and as it is."""
+    return [(f"{words} ({counted(n, 'run')})", words) for words, n in labels_of(table).value_counts().items()]
 
 
 def _family(recipe: str, setting: str) -> str:
@@ -296,8 +317,8 @@ def _family(recipe: str, setting: str) -> str:
     return ":".join([base, *(text for text in changes if not text.startswith(f"{setting}="))])
 
 
-def _noise_words(noise: float | None) -> str:
-    return f"{noise:.0%} wrong labels" if noise and noise == noise else "labels as they are"
+def _noise_words(noise: float) -> str:
+    return f"{noise:.0%} wrong labels" if noise else "labels as they are"
 
 
 def _need(table: pd.DataFrame, columns: tuple[str, ...]) -> None:

@@ -97,17 +97,21 @@ def noise_levels(results: pd.DataFrame, printed: str = "paper FERPlus", title: s
 
 
 def estimates_of(epochs: pd.DataFrame) -> list[Estimate]:
-    """An `Estimate` for each run: a colour for each kind of labels, a dash for each number of faces.
+    """An `Estimate` for each run: a colour for each kind of labels, a dash for each number of faces (none: all).
 
     Raises:
         DataError: a column is missing.
     """
     _need(epochs, ("labels", "faces", "seed", "epoch", "noise_estimate", "relabeling"))
-    known = epochs[epochs["noise_estimate"].notna()]
+    known = epochs[epochs["noise_estimate"].notna()].assign(faces=epochs["faces"].fillna(np.inf))
+    if "data" in known and known["data"].nunique() > 1:
+        known["labels"] = known["labels"] + " (" + known["data"] + ")"
     kinds, faces = sorted(known["labels"].unique()), sorted(known["faces"].unique())
     found, seen = [], set()
-    for (labels, count, _), run in known.groupby(["labels", "faces", "seed"]):
-        name, begun = f"{labels}, {count:,.0f} faces", run.loc[run["relabeling"].astype(bool), "epoch"]
+    same = ["labels", "faces", "seed", *(["epochs"] if "epochs" in known else [])]
+    for (labels, count, *_), run in known.groupby(same):
+        name = f"{labels}, {'all' if np.isinf(count) else f'{count:,.0f}'} faces"
+        begun = run.loc[run["relabeling"].astype(bool), "epoch"]
         color, dash = SERIES[kinds.index(labels) % len(SERIES)], DASHES[faces.index(count) % len(DASHES)]
         begin = float(begun.min()) if len(begun) else float("nan")
         epoch, percent = (run[c].to_numpy(float) for c in ("epoch", "noise_estimate"))

@@ -14,12 +14,18 @@ from scn_fastai.plots.noise import noise_levels
 from scn_fastai.plots.style import GREY, SERIES, counted, plain, sentence, tidy
 
 HOLDS, UNDECIDED, FAILS, UNKNOWN = "holds", "not decided", "does not hold", "no runs"
-PICTURES = {"table2": noise_levels, "table5": module_dots, "table6": setting_curve, "fig5": figure5}
+_CURVES = "Mean over the seeds, last epoch; the bars are their standard deviation, a mark is one training."
+# What draws an experiment, and how that is read.
+PICTURES = {
+    "table2": (noise_levels, "A mark is the mean over the seeds, last epoch, the bars are their standard deviation."),
+    "table5": (module_dots, "A mark is one training, last epoch, and the bar the mean of its row."),
+    "table6": (setting_curve, _CURVES),
+    "fig5": (figure5, _CURVES),
+}
 READ = {
     "lines": "Each line was trained once for every seed; accuracy is that on the validation faces, as mean ± standard "
     "deviation. “Last epoch” is what you get without knowing the answers, “best epoch” looks at them. The paper's "
     "figures are from its own data, network and pretraining: compare the order of the lines, not the numbers.",
-    "picture": "Mean over the seeds, last epoch; the bars are their standard deviation, a mark is one training.",
     "detectors": "How well each score parts wrong labels from right ones, mean over the seeds: 100 is perfect, 50 is "
     "chance, and below 50 it parts them the other way round.",
     "claims": "A claim is a sentence of the paper about two lines. Runs of the same seed are compared with each other, "
@@ -132,8 +138,9 @@ def write_experiment(
     ]
     if about.get("experiment") in PICTURES:
         shown = results[results["rank"].notna()] if "rank" in results else results  # a recipe that is known here
-        drawn = html.figure_html(PICTURES[about["experiment"]](shown), "picture")
-        parts.append(html.section("picture", "The picture", [html.how_to_read(READ["picture"]), drawn]))
+        draw, words = PICTURES[about["experiment"]]
+        drawn = html.figure_html(draw(shown), "picture")
+        parts.append(html.section("picture", "The picture", [html.how_to_read(words), drawn]))
     if detectors is not None:
         words = html.html_table(detectors.round(1).rename_axis("AUROC, %").reset_index())
         parts.append(html.section("detectors", "The detectors", [html.how_to_read(READ["detectors"]), words]))

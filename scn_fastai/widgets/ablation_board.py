@@ -14,9 +14,10 @@ from scn_fastai.plots.ablation import (
     SETTINGS,
     about_runs,
     figure5,
+    label_choices,
+    labels_of,
     module_dots,
     module_table,
-    noise_levels,
     setting_curve,
     setting_table,
 )
@@ -40,8 +41,8 @@ class AblationBoard(Panel):
         view: ``modules`` (Table 5), ``figure5``, or a setting: gamma (Table 6), rank_margin, relabel_margin, beta.
         y: which figure, see `FIGURES`.
 
-    ``view``, ``y`` and ``noise`` (of the labels) are controls with a ``value``; ``shown`` are the runs that the choice
-    of noise leaves, and ``open_run`` opens one by its row there.
+    ``view``, ``y`` and ``labels`` (what is wrong with them) are controls with a ``value``; ``shown`` are the runs that
+    the choice of labels leaves, and ``open_run`` opens one by its row there.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -53,22 +54,20 @@ class AblationBoard(Panel):
         there = [(words, name) for name, words in FIGURES.items() if name in self.table]
         self.view = dropdown("show", VIEWS, view, "420px")
         self.y = dropdown("figure", there, y, "420px")
-        self.noise = dropdown("labels", noise_levels(self.table), None, "420px")
+        self.labels = dropdown("labels", label_choices(self.table), None, "420px")
         self.plot, self.numbers = live(self.figure()), widgets.HTML()
         self.words, self.run_plot = widgets.HTML(HINT), live(go.Figure())
         self.run_plot.layout.height = 10
         self.plot.on_pick(self._clicked)
-        for control in (self.view, self.y, self.noise):
+        for control in (self.view, self.y, self.labels):
             control.observe(self._show, "value")
-        super().__init__([row(self.view, self.y, self.noise), self.plot, self.numbers, self.words, self.run_plot])
+        super().__init__([row(self.view, self.y, self.labels), self.plot, self.numbers, self.words, self.run_plot])
         self._show()
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The runs on labels of the chosen noise: what trained on other labels is not averaged with them."""
-        if self.noise.value is None:
-            return self.table
-        return self.table[self.table["noise"] == self.noise.value].reset_index(drop=True)
+        """The runs on the chosen labels: what trained on other labels is not averaged with them."""
+        return self.table[labels_of(self.table) == self.labels.value].reset_index(drop=True)
 
     def open_run(self, number: int) -> None:
         """Show the curves and the settings of a run, by its row in the table.
@@ -116,7 +115,7 @@ class AblationBoard(Panel):
         return of_setting(self.shown, self.view.value, self.y.value)
 
     def _show(self, change=None) -> None:
-        if change and change["owner"] is self.noise:  # other runs: the one that is open may not be among them
+        if change and change["owner"] is self.labels:  # other runs: the one that is open may not be among them
             self.chosen, self.words.value = None, HINT
         redraw(self.plot, self.figure())
         self.numbers.value = self.frame().to_html(index=False, border=0)

@@ -90,7 +90,7 @@ def test_compare_refuses_a_folder_with_other_settings(tmp_path, capsys):
     call = ["compare", *TINY, "--recipes", "plain", "--seeds", "0", "--out", str(tmp_path), "--jobs", "1"]
     assert main([*call, "--epochs", "1", "--json"]) == 0
     assert main([*call, "--epochs", "2"]) == 2
-    assert "holds a run with other settings (train)" in capsys.readouterr().err
+    assert "holds a run with other settings (train: epochs 1, now 2)" in capsys.readouterr().err
 
 
 def test_predict_scores_good_images_and_names_bad_ones(run_folder, tmp_path, capsys):
@@ -122,7 +122,11 @@ def test_report_is_written_again(run_folder, capsys):
         (["train", *TINY, "--arch", "resnet999"], "There is no architecture 'resnet999'"),
         (["train", *TINY[:-2], "--batch-size", "1"], "--batch-size of 2 or more"),
         (["train", *TINY, "--noise", "1.5"], "1.5"),
-        (["compare", *TINY, "--seeds", "0,x"], "'x' is not a seed"),
+        (["compare", *TINY, "--seeds", "0,x"], "'0,x' are no seeds"),
+        (["compare", *TINY, "--seeds", ""], "'' are no seeds"),
+        (["compare", *TINY, "--recipes", ","], "There is no recipe to compare"),
+        (["compare", *TINY, "--jobs", "0"], "--jobs is 1 or more"),
+        (["experiment", "detect", "--known", "nowhere"], "There is no folder nowhere"),
         (["predict", "nowhere", "a.png"], "There is no run at nowhere"),
         (["report", "nowhere"], "There is no run at nowhere"),
     ],
@@ -160,6 +164,9 @@ def test_an_experiment_prints_lines_and_claims_and_report_shows_it_again(tmp_pat
     for wrong, words in faults.items():
         assert main(["experiment", "table5", "--out", out, wrong]) == 2
         assert words in capsys.readouterr().err
+    assert main(["experiment", "table6", *options, "--json"]) == 0 and printed(capsys)
+    assert main(["report", out, "--json"]) == 0
+    assert [one["experiment"] for one in printed(capsys)] == ["table5", "table6"]
     assert main(["experiment", "table3"]) == 2 and "scn table3" in capsys.readouterr().err
 
 
@@ -175,3 +182,17 @@ def test_the_experiment_of_detectors_asks_each_about_each_run(tmp_path, capsys):
     options[-3] = str(again)
     assert main(["experiment", "detect", *options, "--known", str(out), "--json"]) == 0
     assert printed(capsys)["detectors"] == told["detectors"] and not list(again.glob("*/*-seed0"))
+    (out / "detect_detectors.csv").unlink()
+    options[-3] = str(tmp_path / "third")
+    assert main(["experiment", "detect", *options, "--known", str(out), "--json"]) == 0
+    assert "no training is taken over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verb", "words"), [("train", "with --resume goes on"), ("compare", "same command goes on")])
+def test_an_interrupt_says_what_goes_on(verb, words, tmp_path, monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"scn_fastai.cli.commands.{verb}", interrupted)
+    assert main([verb, "--out", str(tmp_path)]) == 130
+    assert words in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`scn detect`: its table, its CSV, and what it says where something is missing."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -66,12 +67,34 @@ def test_a_run_without_truth_still_gets_scores(folder, tmp_path, capsys):
     assert "aum" in pd.read_csv(tmp_path / "blind" / "detectors.csv")
 
 
+def test_without_what_a_detector_needs_that_is_said(folder, capsys):
+    assert main(["detect", str(folder), "--detectors", "knn"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == "No detector could be asked." and "knn needs features" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"data": {"planet": "mars"}}, "which named its data otherwise"),
+        ({"train": {"seed": 0, "speed": 9}}, "train it"),
+    ],
+)
+def test_a_run_of_another_version_leaves_the_rest_of_the_table(folder, tmp_path, capsys, part, words):
+    shutil.copytree(folder, tmp_path / "run")
+    settings = tmp_path / "run" / "settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | part))
+    assert main(["detect", str(tmp_path / "run"), "--folds", "2", "--boot", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert words in found["problems"]["confident"] and sum(row["auroc"] is not None for row in found["table"]) == 13
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
         (["--detectors", "magic"], "There is no detector 'magic'; there are: alpha"),
         (["--boot", "-1"], "--boot is -1"),
-        (["--out", "/dev/null/x.csv"], "could not be written"),
+        (["--out", "/dev/null/x.csv"], "cannot be written"),
     ],
 )
 def test_bad_input_ends_in_one_sentence(folder, more, sentence, capsys):

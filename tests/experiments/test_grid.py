@@ -103,10 +103,14 @@ def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):
     assert ran == [("plain", 1), ("paper", 1)] and (table["commit"] == "earlier").tolist() == [True, True, False, False]
     assert table["accuracy_last"].tolist()[:2] == first["accuracy_last"].tolist() and "error" not in table
     assert set(table) == set(first) and table["paper RAF-DB"].tolist() == [72.0, 60.61] * 2
+    (tmp_path / "b" / "clean" / "plain-seed0").mkdir()  # begun here once, and left: what is known counts
     both = detector_results(table, tmp_path / "b", known=judged)
     assert both["seed"].value_counts().to_dict() == {0: len(judged), 1: len(judged)}
     pd.testing.assert_frame_equal(both[both["seed"] == 0], judged)
 
+    read = pd.read_csv(tmp_path / "b" / f"{asked.name}.csv")
+    read.drop(columns="limit").to_csv(tmp_path / "b" / "table4.csv")  # of a version with other columns
+    (tmp_path / "b" / "table4.json").write_text((tmp_path / "b" / f"{asked.name}.json").read_text())
     run_experiment(ASKED, TINY, [0, 1], tmp_path / "c", known=tmp_path / "b")
     assert len(ran) == 2  # another experiment, the same trainings
     run_experiment(replace(asked, name="human"), TINY, [0], tmp_path / "d", known=tmp_path / "b")
@@ -120,11 +124,36 @@ def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):
 
 def test_a_folder_with_another_run_costs_its_line_only(tmp_path):
     run_experiment(ASKED, TINY, [0], tmp_path)
-    longer = Size("tiny", TINY.source, TrainSettings(**{**TRAIN.__dict__, "epochs": 2}), "few faces")
-    assert run_experiment(ASKED, longer, [0], tmp_path)["error"].str.contains("other settings").all()
     settings = tmp_path / "clean" / "plain-seed0" / "settings.json"
     settings.write_text("{", encoding="utf-8")
-    assert run_experiment(ASKED, TINY, [0], tmp_path)["error"].str.contains("is damaged").tolist()[0]
+    told = run_experiment(ASKED, TINY, [0], tmp_path)["error"]
+    assert "is damaged" in told[0] and pd.isna(told[1])
+
+
+def test_a_table_of_errors_is_not_written_over_one_of_figures(tmp_path):
+    run_experiment(ASKED, TINY, [0], tmp_path)
+    before = (tmp_path / "table2.csv").read_bytes()
+    longer = replace(TINY, train=replace(TRAIN, epochs=2))
+    with pytest.raises(RunError, match=r"No training of table2 went well.*train: epochs 1, now 2"):
+        run_experiment(ASKED, longer, [0], tmp_path)
+    assert (tmp_path / "table2.csv").read_bytes() == before
+
+
+def test_a_smaller_table_is_not_written_over_a_larger_one(tmp_path):
+    run_experiment(ASKED, TINY, [0], tmp_path)
+    plain = replace(ASKED, lines=LINES[:1], claims=())
+    with pytest.raises(RunError, match="leaves out and would lose, such as 'SCN' with seed 0: ask for them too"):
+        run_experiment(plain, TINY, [0], tmp_path)
+    with pytest.raises(RunError, match="with seed 0"):
+        run_experiment(ASKED, TINY, [1], tmp_path)
+    assert len(run_experiment(ASKED, TINY, [0, 1], tmp_path)) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "run_cell", lambda *how: pytest.fail("trained"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be written"):
+        run_experiment(ASKED, TINY, [0], tmp_path / "file" / "runs")
 
 
 @pytest.mark.parametrize(

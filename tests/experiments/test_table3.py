@@ -64,7 +64,7 @@ def test_each_row_is_trained_once_and_never_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr("scn_fastai.experiments.compare.run_cell", never)
     pd.testing.assert_frame_equal(table3(tmp_path, [3], SIZE), runs)
-    with pytest.raises(RunError, match=r"holds a run with other settings \(train\)"):
+    with pytest.raises(RunError, match=r"holds a run with other settings \(train: "):
         table3(tmp_path, [3], replace(SIZE, pretrain=replace(TRAIN, epochs=2)))
 
 

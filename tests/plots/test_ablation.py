@@ -11,6 +11,7 @@ from scn_fastai.errors import DataError
 from scn_fastai.plots.ablation import (
     baselines,
     figure5,
+    label_choices,
     module_dots,
     module_points,
     module_table,
@@ -123,3 +124,26 @@ def test_the_plain_network_is_a_level_beside_every_curve():
     assert not baselines(table().query("recipe != 'plain'"), "gamma")
     only = setting_curve(table().query("recipe == 'plain'"), "gamma")  # one point, and no level through it
     assert sum(trace.name == "plain" and trace.mode == "lines" for trace in only.data) == 1
+
+
+def test_kinds_of_wrong_labels_and_data_sets_are_not_averaged():
+    one = table().query("recipe == 'plain'").assign(noise=0.3, noise_kind="human", data="rendered")
+    other = one.assign(noise_kind="symmetric", accuracy_last=0.5)
+    both = pd.concat([one, other, one.assign(data="ferplus", accuracy_last=0.4)], ignore_index=True)
+    told = {name: points[0].mean for name, points in points_of(both, "gamma").items()}
+    assert told == pytest.approx({
+        "plain, 30% wrong labels, human (rendered)": 0.61, "plain, 30% wrong labels, symmetric (rendered)": 0.5,
+        "plain, 30% wrong labels, human (ferplus)": 0.4,
+    })  # fmt: skip
+    assert label_choices(both)[0] == (
+        "30% wrong labels, human (rendered) (2 runs)",
+        "30% wrong labels, human (rendered)",
+    )
+
+
+def test_table_5_says_recipe_and_labels_where_they_differ():
+    noisy = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
+    rows = module_table(noisy)
+    assert set(rows["labels"]) == {"labels as they are", "30% wrong labels"} and len(rows) == 10
+    assert set(rows["recipe"]) == {"plain", "paper", "paper:gamma=0.2", "paper:gamma=0.8", "paper:beta=0.9"}
+    assert not {"labels", "recipe"} & set(module_table(table().query("recipe in ('plain', 'paper')")))

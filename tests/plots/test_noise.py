@@ -100,3 +100,12 @@ def test_kinds_of_noise_are_lines_of_their_own(results):
     human = next(level for level in levels if level.name == "plain network, human")
     assert human.mean.tolist() == pytest.approx([10, 10]) and human.dash != levels[0].dash
     assert size(noise_levels_png(both)) == size(noise_levels_png(results))
+
+
+def test_estimates_of_other_data_or_of_all_faces_are_lines_of_their_own(epochs):
+    whole = epochs.query("labels == 'right'").assign(faces=np.nan, data="rendered")
+    runs = estimates_of(pd.concat([epochs.assign(data="ferplus"), whole]))
+    assert "right (rendered), all faces" in [run.name for run in runs] and len(runs) == 8
+    assert all(np.all(np.diff(run.epoch) > 0) for run in runs)
+    longer = pd.concat([epochs.assign(epochs=15), epochs.assign(epochs=25)])
+    assert len(estimates_of(longer)) == 12

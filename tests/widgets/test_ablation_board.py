@@ -75,8 +75,10 @@ def test_no_runs_are_said(tmp_path):
 def test_runs_on_other_labels_are_chosen_apart(folder):
     table = runs_in(folder).assign(noise=[0.0, 0.3, 0.3, 0.3])
     board = AblationBoard(table)
-    assert board.noise.value == 0.3 and repr(board).startswith("AblationBoard(3 runs")
-    board.noise.value = 0.0
+    assert board.labels.value == "30% wrong labels" and repr(board).startswith("AblationBoard(3 runs")
+    board.labels.value = "labels as they are"
     assert len(board.shown) == 1 and board.chosen is None
+    kinds = AblationBoard(table.assign(noise_kind=["symmetric", "human", "symmetric", "symmetric"]))
+    assert kinds.labels.options[0][0] == "30% wrong labels, symmetric (2 runs)" and len(kinds.labels.options) == 3
     board.open_run(0)
     assert table["run"][0] in board.words.value
