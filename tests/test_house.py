@@ -19,7 +19,7 @@ PACKAGE = "scn_fastai"
 # Imports run downwards: a room may import rooms of lower floors, not its neighbours, never upwards.
 FLOORS = {
     "errors": 0,
-    "files": 0,
+    "files": 1,
     "core": 1,
     "data": 2,
     "faces": 2,

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from scn_fastai.detect.dynamics import within_class
 from scn_fastai.errors import DataError, SettingsError
 
 GROUPS = ("both", "first", "second", "neither")
@@ -15,7 +14,8 @@ def suspicion_ranks(score: np.ndarray) -> np.ndarray:
     >>> suspicion_ranks(np.array([0.1, 7.0, np.nan, 0.3])).round(2).tolist()
     [0.33, 1.0, nan, 0.67]
     """
-    return within_class(score, np.zeros(len(score), np.int64))
+    score = np.asarray(score, float)
+    return pd.Series(np.where(np.isfinite(score), score, np.nan)).rank(pct=True).to_numpy()
 
 
 def agreement(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.ndarray:

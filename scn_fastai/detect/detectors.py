@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import torch
 
 from scn_fastai.detect import dynamics
 from scn_fastai.detect.confident import confident_doubt
@@ -23,9 +24,11 @@ WHERE = {
     "out_of_fold": "out-of-fold probabilities (`out_of_fold`, or scn detect --folds 5)",
     "held_out_alpha": "alpha of networks that did not train on the sample (`out_of_fold`, or scn detect --folds 5)",
     "cyclic": "the history of a training with a cyclic learning rate (`train_cyclic`, or scn detect --cyclic 20)",
-    "density": "the densities that the method CurriculumNet measures",
-    "metacleaner": "the confidences that the method MetaCleaner measures",
+    "density": "densities of the faces, noted by a run of the recipe curriculumnet",
+    "metacleaner": "confidences in the faces, noted by a run of the recipe metacleaner",
 }
+# What a recipe noted of each sample while it trained: by the name of its callback, and its name there.
+NOTED = {"density": ("curriculum_net", "density"), "metacleaner": ("meta_cleaner", "suspicion")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Evidence:
     given: int64 ``[N]``. history: of a training on them. features: ``[N, D]``. out_of_fold: probabilities ``[N, C]``
     by networks that did not train on the sample, held_out_alpha ``[N]`` their alpha. cyclic: history of an O2U training
     whose cyclic stage begins in epoch cyclic_start. measured: what a method noted while it trained, ``[N]`` by name
-    (density: higher is denser; metacleaner: higher is more suspicious).
+    (density: higher is denser; metacleaner: higher is more suspicious), see `measured_by`.
     """
 
     given: np.ndarray
@@ -49,18 +52,33 @@ class Evidence:
 
     @classmethod
     def of_run(cls, run: Run, **more) -> Evidence:
-        """What a run holds, and ``more`` of the fields.
+        """What a run holds (see `measured_by` for what a method noted), and ``more`` of the fields.
 
         Raises:
             RunError: the run has no labels yet.
         """
         if run.ledger is None:
             raise RunError(f"{run.folder.name} has no labels yet: train it, or load a run that was trained.")
+        more = more if "measured" in more else more | {"measured": measured_by(run)}
         return cls(run.ledger.given.cpu().numpy(), run.history, **more)
 
     def get(self, need: str):
         """The evidence of that name, or None."""
-        return self.measured.get(need) if need in ("density", "metacleaner") else getattr(self, need)
+        return self.measured.get(need) if need in NOTED else getattr(self, need)
+
+
+def measured_by(run: Run) -> dict[str, np.ndarray]:
+    """What the recipe of a run noted of each sample, ``[N]`` by the names of `NOTED`; most recipes note nothing.
+
+    It lies in the file that the run is resumed from; where that is missing or damaged, nothing is known.
+    """
+    file = run.folder / "resume" / "state.pt"
+    try:  # as a map: most of the file is the optimizer's state, which is not looked at
+        states = torch.load(file, weights_only=True, map_location="cpu", mmap=True)["callbacks"]
+    except Exception:  # torch.load raises many kinds
+        return {}
+    found = {need: states.get(callback, {}).get(name) for need, (callback, name) in NOTED.items()}
+    return {need: np.array(values.numpy(), float) for need, values in found.items() if values is not None}
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,7 @@ _ALL = (
              "P_max - P_given, last epoch, weighted logits", "wrong labels are not yet learned by heart",
              SCN + ", Eq. 5"),
     _history("gap_averaged", dynamics.averaged_gap, "P_max - P_given of predictions averaged over epochs", EARLY,
-             "the default recipe of this project"),
+             SCN + ", Eq. 5, averaged as the default recipe does (which ranks by P_max / P_given, under a budget)"),
     _history("aum", dynamics.aum, "minus the area under the margin", EARLY,
              "G. Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking, NeurIPS 2020"),
     _history("confidence", lambda h, y: dynamics.self_confidence(h, y, None), "1 - mean p of the given label", EARLY,

@@ -27,12 +27,13 @@ def alpha_doubt(history: SCNHistory, epoch: int | None = -1) -> np.ndarray:
 
 
 def within_class(score: np.ndarray, given: Labels) -> np.ndarray:
-    """Rank of a score among the samples of the same given class, in (0, 1]; ties share their mean rank.
+    """Rank of a score among the n samples of its given class, ``(rank - 1/2) / n``, in (0, 1); ties share a mean rank.
 
-    It takes away that a score is higher in some classes than in others.
+    It takes away that a score is higher in some classes than in others, and how large they are: the mean of every class
+    is 1/2.
 
     >>> within_class(np.array([5.0, 7.0, 1.0, np.nan]), np.array([0, 0, 1, 1])).tolist()
-    [0.5, 1.0, 1.0, nan]
+    [0.25, 0.75, 0.5, nan]
     """
     from scipy.stats import rankdata
 
@@ -41,7 +42,7 @@ def within_class(score: np.ndarray, given: Labels) -> np.ndarray:
     for code in np.unique(given):
         own = np.flatnonzero((given == code) & np.isfinite(score))
         if len(own):
-            found[own] = rankdata(score[own]) / len(own)
+            found[own] = (rankdata(score[own]) - 0.5) / len(own)
     return found
 
 
@@ -65,7 +66,10 @@ def prediction_gap(history: SCNHistory, given: Labels, epoch: int = -1, logits: 
 
 
 def averaged_gap(history: SCNHistory, given: Labels, decay: float = 0.7, logits: str = "weighted") -> np.ndarray:
-    """``P_max - P_given`` of the probabilities averaged over epochs, as the default recipe relabels.
+    """``P_max - P_given`` (SCN, Eq. 5's left side) of the probabilities averaged over epochs.
+
+    The default recipe averages in this way too, but it ranks doubtful labels by ``P_max / P_given``, and changes no
+    more of them than its budget allows.
 
     Args:
         history: what was measured.

@@ -18,7 +18,8 @@ def relabel_outlook(
     """A row per epoch: how many labels Eq. 5 would change then, and which share of these changes is right.
 
     Two ways to ask: ``step`` takes the prediction of the epoch, as the paper does; ``averaged`` its average over the
-    epochs so far. Nothing is changed; what the training itself relabeled is in its predictions, so the answer is
+    epochs so far. Every sample that was drawn is asked about; the paper asks about the low-importance group alone, and
+    so changes fewer. Nothing is changed; what the training itself relabeled is in its predictions, so the answer is
     cleanest for a plain network.
 
     Args:

@@ -2,10 +2,9 @@
 
 from fastai.learner import Callback
 
-from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import SettingsError
-from scn_fastai.experiments.fit import TrainSettings, face_learner
+from scn_fastai.experiments.fit import TrainSettings, face_learner, loaders_for
 from scn_fastai.training.history import SCNHistory
 
 HIGH, LOW = 0.01, 0.001
@@ -48,6 +47,9 @@ def train_cyclic(
 ) -> tuple[SCNHistory, int]:
     """Train a plain network as usual, then with a cyclic learning rate: what the detector ``o2u`` looks at.
 
+    The cyclic stage has the inputs of the first one, and an optimizer of its own: momentum is 0.9 again, without what
+    the first stage left in it.
+
     Args:
         faces: with the splits train and valid.
         train: of the first stage.
@@ -65,6 +67,6 @@ def train_cyclic(
     learn = face_learner(faces, "plain", train)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(train.epochs, train.lr)
-        learn.dls = face_loaders(faces, batch_size, train.size, device=learn.dls.device)
-        learn.fit(epochs, high, cbs=CyclicRate(cycle, high, low))
+        learn.dls = loaders_for(faces, train, train.arch, batch_size, learn.dls.device, learn.pretrained)
+        learn.fit(epochs, high, cbs=CyclicRate(cycle, high, low), reset_opt=True)
     return learn.scn.history, train.epochs

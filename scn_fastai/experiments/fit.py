@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
 from fastai.callback.progress import ProgressCallback
+from fastai.data.core import DataLoaders
 from fastai.imports import noop
 from fastai.learner import Callback, Learner
 from fastai.losses import CrossEntropyLossFlat
@@ -22,9 +23,10 @@ from sklearn.metrics import roc_auc_score
 
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.errors import DataError, RunError
+from scn_fastai.errors import DataError, RunError, SettingsError
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.files import write_whole
+from scn_fastai.methods.method import Method
 from scn_fastai.training.callback import SCNCallback
 from scn_fastai.training.measures import MeanClassAccuracy, repair_measures
 from scn_fastai.training.network import (
@@ -36,7 +38,7 @@ from scn_fastai.training.network import (
     keep_freed_memory,
 )
 from scn_fastai.training.pretrained import Loaded, load_backbone
-from scn_fastai.training.processes import distributed, rank, share_of_batch
+from scn_fastai.training.processes import asked_processes, distributed, rank, share_of_batch
 from scn_fastai.training.run import Run
 from scn_fastai.training.truth import TruthColumns
 
@@ -71,7 +73,8 @@ def face_learner(
 
     SGD with momentum in one fused step, channels-last, mixed precision where the hardware has it, batches cut
     and augmented on the device. ``learn.fit_one_cycle(train.epochs, train.lr)`` trains it. With a pretrained backbone
-    the loaders prepare images as its checkpoint wants them (``train.size`` goes before its size).
+    the loaders prepare images as its checkpoint wants them (``train.size`` goes before its size), and
+    ``learn.pretrained`` says what was loaded; it is None without one.
 
     Args:
         faces: with the splits train and valid; given labels in ``label``.
@@ -79,6 +82,10 @@ def face_learner(
         train: how to train.
         folder: where the Run is saved after each epoch; None saves nothing.
         tell: given what became of a pretrained backbone's tensors, in a few lines.
+
+    Raises:
+        SettingsError: the recipe's method draws its own batches and ``train.oversample`` is set, or it cannot train in
+            the processes that `torchrun` started.
     """
     train = train or TrainSettings()
     device = best_device() if train.device == "auto" else torch.device(train.device)
@@ -86,18 +93,19 @@ def face_learner(
         keep_freed_memory()
     set_seed(train.seed, reproducible=False)
     chosen = recipe_by_name(recipe)
+    if chosen.method is not None:
+        _check_method(chosen.method, train)
     arch = train.arch if chosen.method is None else chosen.method.arch(train.arch)
     model = build_network(arch, len(faces.classes))
     loaded = load_backbone(model, train.pretrained, train.pretrained_kind, tell) if train.pretrained else None
-    how = loaded.convention if loaded else None
-    size, batch_size = train.size or (how and how.size) or fixed_size(arch), share_of_batch(train.batch_size)
-    dls = face_loaders(faces, batch_size, size, device=device, oversample=train.oversample, convention=how)
+    dls = loaders_for(faces, train, arch, share_of_batch(train.batch_size), device, loaded)
     scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder, loaded))
     model = model.to(device)
     # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
     opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
     learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd,
                     metrics=[accuracy, MeanClassAccuracy()], cbs=[scn])  # fmt: skip
+    learn.pretrained = loaded
     truth = _truth_codes(faces)
     if truth is not None:
         learn.add_cb(TruthColumns(truth))
@@ -105,6 +113,43 @@ def face_learner(
         chosen.method.prepare(learn, faces, **chosen.options)
     _add_speed(learn, train, device)
     return learn
+
+
+def loaders_for(
+    faces: FaceSet,
+    train: TrainSettings,
+    arch: str,
+    batch_size: int,
+    device: str | torch.device,
+    loaded: Loaded | None = None,
+) -> DataLoaders:
+    """Loaders that give faces as a network wants them: its size, and the inputs of what was loaded into it.
+
+    Args:
+        faces: with the splits train and valid.
+        train: its size goes before the others; its batch size is not looked at.
+        arch: the network's architecture.
+        batch_size: of each process.
+        device: where the batches go.
+        loaded: what became of a pretrained backbone, or None.
+    """
+    how = loaded.convention if loaded else None
+    size = train.size or (how and how.size) or fixed_size(arch)
+    return face_loaders(faces, batch_size, size, device=device, oversample=train.oversample, convention=how)
+
+
+def _check_method(method: Method, train: TrainSettings) -> None:
+    if method.draws and train.oversample:
+        raise SettingsError(
+            f"The recipe {method.name} draws batches of its own, so nothing would be oversampled: leave oversample "
+            "out, or choose another recipe."
+        )
+    processes = asked_processes()
+    if processes > 1 and not method.processes:
+        raise SettingsError(
+            f"The recipe {method.name} trains in one process, but torchrun started {processes}: start it without "
+            "torchrun, or choose another recipe."
+        )
 
 
 class FusedSGD(torch.optim.SGD):
@@ -177,7 +222,7 @@ def train_faces(
 
     ``about`` is added to the Run's settings: where the faces come from, say. ``tell`` is given the report of a
     pretrained backbone. In the processes that `torchrun` started, each trains on its share of every batch, and the
-    first one writes the run.
+    first one writes the run. How long a training took that was interrupted and resumed is not known, and None.
 
     Raises:
         DataError: a class has no training face, or there are fewer of them than one batch holds.
@@ -202,10 +247,20 @@ def train_faces(
     seen = (train.epochs - start) * len(learn.dls.train) * train.batch_size
     summary = summary_of(learn.scn, _truth_codes(faces))
     summary |= {"recipe": recipe, "seed": train.seed, "n_train": len(learn.dls.train_ds)}
-    summary |= {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
+    speed = {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
+    summary |= _speed_before(folder, whole=start >= train.epochs) if start else speed
     if folder is not None and rank() == 0:
         write_whole(Path(folder) / "summary.json", json.dumps(summary, indent=1))
     return summary
+
+
+def _speed_before(folder: str | Path, whole: bool) -> dict[str, float | None]:
+    """How long a resumed run took, if it was whole: as its summary says; else None, its first part was not timed."""
+    try:
+        known = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8")) if whole else {}
+    except (OSError, ValueError):  # it was interrupted before it wrote one
+        known = {}
+    return {name: known.get(name) for name in ("seconds", "images_per_second")}
 
 
 class TellEpochs(Callback):

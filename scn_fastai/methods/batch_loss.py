@@ -8,6 +8,8 @@ from fastai.learner import Callback, Learner
 from fastcore.foundation import L
 from torch import Tensor, nn
 
+from scn_fastai.training.optimizer import add_parameters
+
 
 class BatchLoss(Callback):
     """Train on `batch_loss` in place of the Learner's own loss, which validation and ``lr_find`` keep.
@@ -55,9 +57,12 @@ def float32(device: torch.device) -> torch.autocast:
 def train_too(learn: Learner, callback: BatchLoss) -> None:
     """Let the Learner's optimizer train ``callback.extra_parameters()`` with the network's last group.
 
-    One optimizer and one schedule for all; the network itself stays as it is.
+    One optimizer and one schedule for all; the network itself stays as it is. An optimizer that there already is gets
+    them too.
     """
     learn.splitter = partial(_split_with, learn.splitter, callback)
+    if learn.opt is not None:
+        add_parameters(learn.opt, callback.extra_parameters())
 
 
 def _split_with(splitter, callback: BatchLoss, model: nn.Module) -> L:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from scn_fastai.methods.batch_loss import BatchLoss, train_too
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
-from scn_fastai.training.head import detach_head, find_head
+from scn_fastai.training.head import detach_head, find_head, last_linear
 
 
 def keep_rate(epoch: int, tau: float, epochs_k: int, power: float = 1.0) -> float:
@@ -42,16 +42,20 @@ def coteaching_losses(logits: Tensor, other: Tensor, label: Tensor, keep: int) -
     return first[easy_for_second].mean(), second[easy_for_first].mean()
 
 
-def fresh_copy(model: nn.Module) -> nn.Module:
+def fresh_copy(model: nn.Module, keep_backbone: bool = False) -> nn.Module:
     """The same network, started anew: the entries of each weight are put into another order.
 
     So they keep their distribution, whatever the network was started with. The importance head stays behind.
+
+    Args:
+        model: the network; it is not changed.
+        keep_backbone: start the classifier anew alone, as for a backbone that has learned something before.
     """
     other = deepcopy(model)
     head = find_head(other)
     other = other if head is None else detach_head(other, head)
     with torch.no_grad():
-        for parameter in other.parameters():
+        for parameter in (last_linear(other)[1] if keep_backbone else other).parameters():
             order = torch.randperm(parameter.numel()).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view(parameter.shape))
     return other
@@ -100,9 +104,13 @@ class CoTeaching(BatchLoss):
 
 
 def prepare(learn: Learner, faces=None, **options) -> None:
-    """Add `CoTeaching` with a second network to the Learner."""
+    """Add `CoTeaching` with a second network to the Learner.
+
+    With a pretrained backbone (``learn.pretrained``, see `face_learner`) both networks begin with it, and differ in
+    their classifiers alone; otherwise every weight of the second is started anew.
+    """
     callback = CoTeaching(**options)
-    callback.other = fresh_copy(learn.model)
+    callback.other = fresh_copy(learn.model, keep_backbone=getattr(learn, "pretrained", None) is not None)
     train_too(learn, callback)
     learn.add_cb(callback)
 

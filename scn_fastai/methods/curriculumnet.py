@@ -75,6 +75,10 @@ class CurriculumNet(MethodCallback):
         self.cluster_on, self.rank, self.warmup, self.noisy_weight = cluster_on, rank, warmup, noisy_weight
         self.stage = 0
 
+    def start_anew(self) -> None:
+        """The features of this training divide it, not those of the one before."""
+        self.curriculum = self._weights = None
+
     def check(self) -> None:
         """There should be an epoch for the first network and for each stage."""
         if self.learn.n_epoch < 4:
@@ -158,4 +162,5 @@ METHOD = Method(
     costs="one pass over the training set, and distances of all pairs within a class, once",
     options={"cluster_on": "density", "rank": 0.6, "warmup": 0.25, "noisy_weight": 0.5},
     check=check,
+    draws=True,
 )

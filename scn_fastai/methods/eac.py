@@ -99,6 +99,8 @@ def _inside(size: int, start: Tensor, length: Tensor) -> Tensor:
 class ErasingAttention(BatchLoss):
     """Train on CE(x, y) + strength * `consistency_loss` of partly erased images and their mirror images.
 
+    The consistency teaches the features alone: the maps take the classifier's weights as they are, without gradient,
+    as in the authors' code. With a gradient, smaller weights would make any two maps alike.
     History and ledger see the erased images' logits.
 
     Raises:
@@ -130,7 +132,8 @@ class ErasingAttention(BatchLoss):
         mirrored = self._tap.take()
         cells = _cells(self._pool, features)
         with float32(logits.device):
-            both = (class_activation_maps(f.float(), self._head.weight, cells) for f in (features, mirrored))
+            weight = self._head.weight.detach()
+            both = (class_activation_maps(f.float(), weight, cells) for f in (features, mirrored))
             return cross_entropy(logits, label) + self.strength * consistency_loss(*both)
 
     def after_train(self) -> None:
@@ -173,8 +176,9 @@ def check(clip: float = 1.0, **options) -> ErasingAttention:
 def prepare(learn: Learner, faces=None, clip: float = 1.0, **options) -> None:
     """Add `ErasingAttention` to the Learner, and clip the gradient's norm.
 
-    The clipping is ours: squared maps grow faster than logits, and at the learning rates of SGD from scratch the loss
-    runs away without it (the paper trains a network that knows faces, by Adam at 0.0001).
+    The clipping is ours, for SGD from scratch (the paper trains a network that knows faces, by Adam at 0.0001). At a
+    learning rate of 0.05 the loss does not run away without it, but starts higher: ResNet-18 on 500 rendered faces has
+    a mean loss of 9.5 in place of 5.5 in the first epoch, and of 2.4 either way in the sixth.
 
     Raises:
         SettingsError: the network has no maps to compare.

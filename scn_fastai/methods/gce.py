@@ -60,4 +60,5 @@ METHOD = Method(
     costs="nothing; learns more slowly, the more so the more classes",
     options={"q": 0.7},
     check=GeneralizedCE,
+    processes=True,
 )

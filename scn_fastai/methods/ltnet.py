@@ -83,6 +83,10 @@ class LTNet(MethodCallback):
         self.start, self.weights = start, weights
         self.on = False
 
+    def start_anew(self) -> None:
+        """The network labels the training set in this training, not in the one before."""
+        self.predicted = None
+
     def check(self) -> None:
         """There should be an epoch before the second labeller, and one with it."""
         if self.learn.n_epoch < 2:

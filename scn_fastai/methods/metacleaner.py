@@ -160,4 +160,5 @@ METHOD = Method(
     costs="two small layers while it trains; batch sizes that the group divides; a class's faces in one batch",
     options={"group": 4, "width": 128, "single": 0.0},
     check=check,
+    draws=True,
 )

@@ -25,6 +25,8 @@ class Method:
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     check: Callable[..., object] | None = None
     network: str = ""  # what `build_network` puts around the network asked for: 'ran' makes 'ran:resnet18' of it
+    processes: bool = False  # whether it may train in several: its loss is a mean over the samples of a batch
+    draws: bool = False  # whether it draws batches of its own
 
     def arch(self, asked: str) -> str:
         """The architecture that this method trains where ``asked`` is asked for."""

@@ -1,7 +1,7 @@
 """What methods need that change more than the loss: a module that trains too, features, an order of drawing."""
 
 import torch
-from fastai.learner import Learner
+from fastai.learner import Learner, SkipToEpoch
 from torch import Tensor, nn
 
 from scn_fastai.errors import SCNError, SettingsError
@@ -53,11 +53,17 @@ class MethodCallback(BatchLoss):
 
     def before_fit(self) -> None:
         """Listen to the head."""
+        self.undo_order()
         if not self.active:
             return
+        if not any(isinstance(cb, SkipToEpoch) for cb in self.learn.cbs):  # which a resume skips its epochs with
+            self.start_anew()
         if self.wants_features:
             self.tap.put(self.head)
         self.check()
+
+    def start_anew(self) -> None:
+        """Forget what an earlier fit found out; a training that is resumed keeps it."""
 
     def check(self) -> None:
         """Look at the Learner when a training begins; raise a SettingsError if the method cannot work."""
@@ -71,9 +77,13 @@ class MethodCallback(BatchLoss):
         """As many indices as are given, in the order in which they are to be drawn."""
         return indices
 
+    def undo_order(self) -> None:
+        """The loader draws as before, also after an interrupt, which skips `after_train`."""
+        vars(self.learn.dls.train).pop("shuffle_fn", None)
+
     def after_train(self) -> None:
         """The loader draws as before."""
-        vars(self.learn.dls.train).pop("shuffle_fn", None)
+        self.undo_order()
 
     def after_cancel_train(self) -> None:
         """The loader draws as before."""

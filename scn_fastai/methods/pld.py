@@ -89,7 +89,8 @@ def prepare(learn: Learner, faces: FaceSet | None = None, at_least: float = 0.0)
 
     Barsoum et al. clean FERPlus's votes first: single votes are dropped, classes are kept until they have 75 % of the
     votes, three at most, and faces on which too few agree are left out. Which faces there are is the reader's
-    business here; ``at_least=0.2`` drops what had one vote of up to nine.
+    business here; ``at_least=0.2`` keeps shares of 0.2 and more, and so drops single votes where more than five people
+    voted.
 
     Args:
         learn: the Learner.

@@ -39,7 +39,8 @@ def mentornet_weights(loss: Tensor, threshold: Tensor | float, progress: float) 
     """MentorNet's predefined curriculum: all samples at first, then the easy ones, at last the harder ones a little.
 
     v = 1 up to 18 % of the training, self-paced (slope 0) up to 90 %, then linear with lambda2 = 1, as in the
-    authors' code (google/mentornet, vstar_mentornet_pd).
+    authors' code (google/mentornet, vstar_mentornet_pd). With progress = epoch / epochs, as `SelfPaced` counts, the
+    last phase never comes in a training of fewer than 10 epochs.
 
     Args:
         loss: ``[N]``.
@@ -130,7 +131,7 @@ METHOD = Method(
     paper="M. P. Kumar et al., Self-Paced Learning for Latent Variable Models, NeurIPS 2010; "
     "L. Jiang et al., MentorNet, ICML 2018",
     assumes="small loss means a right label; the share of right labels is known; rare classes may be lost",
-    costs="two floats per sample",
+    costs="two floats per sample; curriculum=mentornet: 10 epochs or more, or its last phase never comes",
     options={"start": 0.5, "end": 0.8, "grow": 10, "curriculum": "selfpaced"},
     check=SelfPaced,
 )

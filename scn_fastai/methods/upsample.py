@@ -39,6 +39,10 @@ class Upsample(Callback):
         check_number("power", power, 0, 2)
         self.power = power
 
+    def before_fit(self) -> None:
+        """An interrupt in an earlier fit left the order in its place."""
+        self.after_train()
+
     def before_train(self) -> None:
         """Put the order in place of the loader's own."""
         scn, dl = self.learn.scn, self.learn.dls.train
@@ -69,4 +73,5 @@ METHOD = Method(
     costs="nothing; faces of frequent classes are seen in fewer epochs",
     options={"power": 1.0},
     check=Upsample,
+    draws=True,
 )

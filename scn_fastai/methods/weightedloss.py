@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from scn_fastai.methods.batch_loss import BatchLoss
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
+from scn_fastai.training.processes import mean_of_all
 
 
 def class_weights(label: Tensor, n_classes: int, power: float = 1.0) -> Tensor:
@@ -50,8 +51,9 @@ class WeightedLoss(BatchLoss):
         self.class_weight = class_weights(scn.ledger.current, scn.history.n_classes, self.power)
 
     def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
-        """The loss of the batch."""
-        return cross_entropy(logits, label, weight=self.class_weight)
+        """The loss of the batch; where processes share one, it is divided by the weights of the whole batch."""
+        total = mean_of_all(self.class_weight[label].sum())
+        return cross_entropy(logits, label, weight=self.class_weight, reduction="sum") / total
 
 
 def prepare(learn: Learner, faces=None, power: float = 1.0) -> None:
@@ -68,4 +70,5 @@ METHOD = Method(
     costs="nothing",
     options={"power": 1.0},
     check=WeightedLoss,
+    processes=True,
 )

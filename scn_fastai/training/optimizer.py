@@ -1,10 +1,22 @@
-"""Getting the importance head's parameters trained, whatever optimizer there already is."""
+"""Getting further parameters trained, the importance head's above all, whatever optimizer there already is."""
+
+from collections.abc import Iterable
 
 from fastai.optimizer import OptimWrapper
 from fastcore.foundation import L
+from torch import nn
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.training.head import ImportanceHead
+
+
+def add_parameters(opt, parameters: Iterable[nn.Parameter]) -> None:
+    """Add those of the parameters to the optimizer's last group that it does not train yet."""
+    known = {id(p) for group in opt.param_lists for p in group}
+    missing = [p for p in parameters if id(p) not in known]
+    opt.param_lists[-1].extend(missing)
+    for parameter in missing:
+        opt.state.setdefault(parameter, {})  # a state that was loaded makes no new entries by itself
 
 
 def train_head(opt, head: ImportanceHead) -> None:
@@ -16,11 +28,7 @@ def train_head(opt, head: ImportanceHead) -> None:
     Raises:
         SettingsError: the margin is learnable and the optimizer would decay it.
     """
-    known = {id(p) for group in opt.param_lists for p in group}
-    missing = [p for p in head.own_parameters() if id(p) not in known]
-    opt.param_lists[-1].extend(missing)
-    for parameter in missing:
-        opt.state.setdefault(parameter, {})  # a state that was loaded makes no new entries by itself
+    add_parameters(opt, head.own_parameters())
     if head.margin is None:
         return
     if isinstance(opt, OptimWrapper):

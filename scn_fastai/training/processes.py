@@ -29,13 +29,18 @@ def rank() -> int:
     return dist.get_rank() if n_processes() > 1 else 0
 
 
+def asked_processes() -> int:
+    """How many processes `torchrun` started; 1 without it."""
+    return max(1, int(os.environ.get("WORLD_SIZE", 1)))
+
+
 def share_of_batch(batch_size: int) -> int:
     """Batch size of one of the processes that `torchrun` started, for a whole batch of ``batch_size``.
 
     Raises:
         SettingsError: the batch cannot be shared out evenly.
     """
-    processes = max(1, int(os.environ.get("WORLD_SIZE", 1)))
+    processes = asked_processes()
     if batch_size % processes:
         raise SettingsError(
             f"A batch of {batch_size} cannot be shared by {processes} processes: choose a multiple of {processes}."
@@ -109,7 +114,7 @@ def distributed(learn: Learner, sync_bn: bool | None = None) -> Iterator[Learner
     Raises:
         SettingsError: accelerate is not installed.
     """
-    if int(os.environ.get("WORLD_SIZE", 0)) < 2:
+    if asked_processes() == 1:
         yield learn
         return
     try:

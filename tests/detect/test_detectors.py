@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
+from made_methods import TRAIN, summary
 from made_runs import make_run
 
 from scn_fastai.detect.confident import confident_doubt, confident_issues, noise_joint
-from scn_fastai.detect.detectors import DETECTORS, Evidence, detector_scores, detector_table
+from scn_fastai.detect.detectors import DETECTORS, WHERE, Evidence, detector_scores, detector_table
 from scn_fastai.detect.dynamics import aum
 from scn_fastai.detect.groups import auroc
 from scn_fastai.detect.neighbours import knn_disagreement
 from scn_fastai.errors import DataError, RunError, SettingsError
+from scn_fastai.training.run import Run
 
 FROM_HISTORY = [name for name, detector in DETECTORS.items() if detector.needs == "history"]
 
@@ -50,7 +53,7 @@ def test_the_table_ranks_all_that_the_history_allows_and_says_what_is_missing(ru
         words["knn"]
         == "knn needs features of every sample (`run_features`, or scn detect --features), and there is none."
     )
-    assert "out-of-fold" in words["confident"] and "CurriculumNet" in words["density"]
+    assert "out-of-fold" in words["confident"] and "noted by a run of the recipe curriculumnet" in words["density"]
     assert detector_table(run, detectors=["aum", "knn"], n_boot=0)["detector"].tolist() == ["aum", "knn"]
 
 
@@ -63,6 +66,29 @@ def test_more_evidence_fills_the_other_rows(run, known):
     table = detector_table(evidence, truth, n_boot=0).set_index("detector")
     assert (table["problem"] == "").all() and table["auroc"]["metacleaner"] == 1
     assert table["auroc"][["knn", "held_out", "confident", "o2u"]].min() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("recipe", "detector", "callback", "name"),
+    [
+        ("curriculumnet", "density", "curriculum_net", "density"),
+        ("metacleaner", "metacleaner", "meta_cleaner", "suspicion"),
+    ],
+)
+def test_what_a_method_noted_is_evidence(recipe, detector, callback, name, tmp_path):
+    summary(recipe, TRAIN, folder=tmp_path / "run")
+    run, file = Run.load(tmp_path / "run"), tmp_path / "run" / "resume" / "state.pt"
+    noted = torch.load(file, weights_only=True)["callbacks"][callback][name].numpy()
+    measured = Evidence.of_run(run).measured
+    assert set(measured) == {detector} and noted.std() > 0
+    np.testing.assert_array_equal(measured[detector], noted)
+    scores, problems = detector_scores(run, ["density", "metacleaner"])
+    assert set(scores) == {detector} and len(problems) == 1
+    assert set(Evidence.of_run(run, measured={"density": noted}).measured) == {"density"}  # who asks goes first
+    file.write_bytes(file.read_bytes()[:1000])
+    assert detector_scores(run, [detector])[1] == {detector: f"{detector} needs {WHERE[detector]}, and there is none."}
+    file.unlink()
+    assert Evidence.of_run(run).measured == {}
 
 
 def test_a_score_that_fails_leaves_the_rest_of_the_table(run, known):

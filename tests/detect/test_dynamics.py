@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from scn_fastai.detect import dynamics
+from scn_fastai.detect.groups import auroc
+from scn_fastai.detect.metrics import rank_correlation
 from scn_fastai.errors import DataError, RunError
 from scn_fastai.training.history import SCNHistory
 
@@ -173,8 +175,17 @@ def test_rank_within_class_is_blind_to_the_class():
     for i in range(30):
         own = [score[j] for j in range(30) if given[j] == given[i] and not math.isnan(score[j])]
         below = sum(v < score[i] for v in own) + (sum(v == score[i] for v in own) + 1) / 2
-        assert math.isnan(ranks[i]) if i == 4 else ranks[i] == pytest.approx(below / len(own))
+        assert math.isnan(ranks[i]) if i == 4 else ranks[i] == pytest.approx((below - 0.5) / len(own))
     np.testing.assert_allclose(dynamics.within_class(score + 100 * given, given), ranks)
+
+
+def test_rank_within_class_is_blind_to_the_size_of_the_class():
+    given = np.repeat([0, 1, 2], [1000, 10, 1])
+    ranks = dynamics.within_class(np.full(1011, 3.0), given)
+    assert (ranks == 0.5).all()
+    assert auroc(ranks, given == 1) == 0.5 and math.isnan(rank_correlation(ranks, np.arange(1011.0)))
+    ranks = dynamics.within_class(np.random.default_rng(0).normal(size=1011), given)
+    assert [ranks[given == code].mean() for code in range(3)] == pytest.approx([0.5] * 3)
 
 
 def test_bad_input_is_a_sentence(made):

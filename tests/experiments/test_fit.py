@@ -122,10 +122,29 @@ def test_an_interrupted_training_resumes_to_the_same_figures(noisy, busy, tmp_pa
         quiet(noisy, train=train, folder=tmp_path / "broken", callbacks=[Interrupt()])
     resumed = quiet(noisy, train=train, folder=tmp_path / "broken", resume=True)
     assert without_times(resumed) == without_times(whole)
+    assert [resumed[name] for name in TIMES] == [None, None]  # what went before the interrupt was not timed
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken")]
     assert weights[0] == weights[1]
     done = quiet(noisy, train=train, folder=tmp_path / "broken", resume=True)  # nothing is left to train
-    assert without_times(done) == without_times(whole) and done["images_per_second"] is None
+    assert without_times(done) == without_times(whole) and [done[name] for name in TIMES] == [None, None]
+
+
+def test_a_whole_run_that_is_resumed_keeps_its_time(clean, tmp_path):
+    train = replace(TRAIN, epochs=2)
+    whole = quiet(clean, "plain", train, folder=tmp_path / "run")
+    for epochs in (2, 1):
+        again = quiet(clean, "plain", replace(train, epochs=epochs), folder=tmp_path / "run", resume=True)
+        assert again == whole and whole["seconds"] > 0
+    more = quiet(clean, "plain", replace(train, epochs=3), folder=tmp_path / "run", resume=True)
+    assert more["epochs"] == 3 and [more[name] for name in TIMES] == [None, None]
+
+
+def test_a_whole_run_without_its_summary_has_no_time(clean, tmp_path):
+    train = replace(TRAIN, epochs=1)
+    whole = quiet(clean, "plain", train, folder=tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text("{", encoding="utf-8")
+    again = quiet(clean, "plain", train, folder=tmp_path / "run", resume=True)
+    assert without_times(again) == without_times(whole) and [again[name] for name in TIMES] == [None, None]
 
 
 class Interrupt(Callback):

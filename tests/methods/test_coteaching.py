@@ -1,6 +1,7 @@
 """Co-teaching against loops: who is kept for whom, the schedule, that each network learns from its own loss only."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,27 @@ def test_a_fresh_copy_has_the_same_numbers_in_other_places():
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a.flatten().sort().values, b.flatten().sort().values) and a.shape == b.shape
     assert not torch.equal(model[0].weight, other[0].weight) and find_head(other) is None
+
+
+def test_a_pretrained_backbone_begins_both_networks(tmp_path):
+    torch.save(build_network("small", 3).state_dict(), tmp_path / "mine.pth")
+    train = replace(TRAIN, pretrained=str(tmp_path / "mine.pth"), pretrained_kind="zero-one")
+    learn = face_learner(small_faces(48, 16, size=16), "coteaching", train)
+    mine, other = learn.model.state_dict(), learn.co_teaching.other.state_dict()
+    assert learn.pretrained.file == "mine.pth"
+    assert [name for name, value in other.items() if not torch.equal(value, mine[name])] == ["15.weight", "15.bias"]
+    assert torch.equal(other["15.weight"].flatten().sort().values, mine["15.weight"].flatten().sort().values)
+
+
+def test_from_scratch_no_layer_of_the_second_is_like_the_first():
+    learn = face_learner(small_faces(48, 16, size=16), "coteaching", TRAIN)
+    first, second = find_convolutions(learn.model), find_convolutions(learn.co_teaching.other)
+    assert learn.pretrained is None and len(first) == 4
+    assert not any(torch.equal(a.weight, b.weight) for a, b in zip(first, second, strict=True))
+
+
+def find_convolutions(model):
+    return [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
 
 
 def test_both_networks_are_trained_and_only_one_is_kept():

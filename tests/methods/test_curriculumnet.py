@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fastai.learner import Callback
 from made_methods import TRAIN, Batches, fitted
 from small_faces import small_faces
 from torch.nn.functional import cross_entropy
@@ -78,6 +79,42 @@ def test_training_draws_by_the_stage_and_finds_wrong_labels():
     share = (found.subset[batches.seen[-1][1]] == 0).float().mean()
     assert share == 0.5
     assert learn.scn.history.epoch == 8 and np.isnan(learn.scn.history.alpha[2]).any()  # not all are drawn
+
+
+def test_a_second_training_divides_the_faces_anew():
+    learn = fitted("curriculumnet")
+    first, batches = learn.curriculum_net.curriculum, Batches()
+    learn.add_cb(batches)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(4, 0.05)
+    assert sorted(first_epoch(batches)) == list(range(96))  # before there is a division
+    assert not torch.equal(learn.curriculum_net.curriculum.density, first.density)
+
+
+def test_an_interrupted_stage_does_not_draw_the_next_trainings_first_epoch():
+    learn, batches = face_learner(small_faces(96, 32, size=24), "curriculumnet", TRAIN), Batches()
+    learn.add_cb(Interrupt())
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt):
+            learn.fit_one_cycle(4, 0.05)
+        learn.remove_cb(Interrupt)
+        learn.add_cb(batches)
+        learn.fit_one_cycle(4, 0.05)
+    assert sorted(first_epoch(batches)) == list(range(96))
+
+
+def first_epoch(batches):
+    return sum((index for epoch, index, *_ in batches.seen if epoch == 0), [])
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the third epoch."""
+
+    order = 80
+
+    def after_batch(self):
+        if self.training and self.epoch == 2:
+            raise KeyboardInterrupt
 
 
 def test_without_a_second_weight_the_loss_is_the_drawn_mean():

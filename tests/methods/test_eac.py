@@ -93,6 +93,23 @@ def test_the_loss_in_training_is_cross_entropy_and_the_maps_distance():
     callback.after_train()
 
 
+def test_the_consistency_teaches_the_features_and_not_the_classifier():
+    learn = face_learner(small_faces(32, 16, size=32), "eac:chance=0", TRAIN)
+    learn.model.eval()
+    callback, (_, head) = learn.erasing_attention, last_pooling(learn.model)
+    x, y, gradients = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]), []
+    learn.xb = (x,)
+    callback.before_train()
+    for callback.strength in (0.0, 5.0):
+        learn.model.zero_grad()
+        callback.batch_loss(learn.model(x), y, torch.arange(4)).backward()
+        gradients.append([p.grad.clone() for p in (head.weight, head.bias, learn.model[0].weight)])
+    callback.after_train()
+    (weight, bias, features), others = gradients
+    assert torch.equal(weight, others[0]) and torch.equal(bias, others[1])
+    assert not torch.allclose(features, others[2])
+
+
 def test_the_loss_does_not_run_away_at_the_learning_rate_of_the_others():
     train = replace(TRAIN, epochs=2, batch_size=32)
     learn = face_learner(small_faces(256, 32, size=32), "eac", train)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.learner import Callback
 from made_methods import TRAIN, Batches, fitted
 from small_faces import small_faces
 from torch.nn.functional import cross_entropy
@@ -80,6 +81,28 @@ def test_the_second_matrix_starts_at_what_the_network_said_of_each_label():
         of_class = [s for g, s in zip(given, said, strict=True) if g == k]
         expected = [(of_class.count(y) + 1) / (len(of_class) + 8) for y in range(8)]
         assert matrix[k].tolist() == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_second_training_asks_the_network_anew():
+    learn = fitted("ltnet:start=0.5")
+    lt_net, said = learn.lt_net, []
+    learn.add_cb(Notes(said))
+    lt_net.predicted.fill_(7)  # as if the first network had said so
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(4, 0.05)
+    assert said == [False, False, True, True] and len(set(lt_net.predicted.tolist())) > 1
+
+
+class Notes(Callback):
+    """Whether there is a second labeller, in each epoch."""
+
+    order = 9
+
+    def __init__(self, into):
+        self.into = into
+
+    def before_train(self):
+        self.into.append(self.learn.lt_net.predicted is not None)
 
 
 def test_before_it_the_loss_is_cross_entropy():

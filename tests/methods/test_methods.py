@@ -90,12 +90,48 @@ def test_the_card_is_whole(name):
         card.check(**card.options)
 
 
+# ---- what a method cannot be asked for ----
+
+
+def those_that(may):
+    """Names of the methods of which this is true."""
+    return {name for name, method in METHODS.items() if may(method)}
+
+
+def test_many_processes_train_only_what_is_a_mean_over_samples(noisy, monkeypatch):
+    share = those_that(lambda method: method.processes)
+    assert share == {"gce", "smoothing", "weightedloss"}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert face_learner(noisy, "gce", TRAIN).dls.train.bs == face_learner(noisy, "default", TRAIN).dls.train.bs == 16
+    for name in sorted(set(METHODS) - share):
+        words = f"^The recipe {name} trains in one process, but torchrun started 2: start it without torchrun, or "
+        with pytest.raises(SettingsError, match=words):
+            face_learner(noisy, name, TRAIN)
+
+
+def test_one_process_of_torchrun_is_as_good_as_none(noisy, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert face_learner(noisy, "elr", TRAIN).dls.train.bs == 32
+
+
+def test_a_method_that_draws_its_own_batches_is_not_oversampled(noisy):
+    draw = those_that(lambda method: method.draws)
+    assert draw == {"upsample", "metacleaner", "curriculumnet"}
+    for name in draw:
+        words = f"^The recipe {name} draws batches of its own, so nothing would be oversampled: leave oversample out"
+        with pytest.raises(SettingsError, match=words):
+            face_learner(noisy, name, replace(TRAIN, oversample=True))
+    assert face_learner(noisy, "gce", replace(TRAIN, oversample=True)).dls.train.oversample
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("elr:beta=1.5", "beta is 1.5, but it must be a number from 0 to 1"),
         ("elr:strength=strong", "strength is 'strong'"),
         ("gce:q=0", "q is 0, but"),
+        ("smoothing:eps=1.5", "eps is 1.5, but it must be a number from 0 to 1"),
+        ("smoothing:eps=little", "eps is 'little'"),
         ("coteaching:tau=1", "tau is 1, but"),
         ("coteaching:epochs_k=2.5", "epochs_k is 2.5, but it must be a whole number of 1 or more"),
         ("eac:chance=-1", "chance is -1, but"),

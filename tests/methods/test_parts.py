@@ -3,12 +3,14 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from fastai.callback.schedule import lr_find  # noqa: F401
 from fastai.learner import Callback
+from fastai.optimizer import SGD
 from made_methods import TRAIN, fitted, summary
 from small_faces import CLASSES, small_faces
 from torch import nn
@@ -85,6 +87,18 @@ def test_a_learning_rate_can_be_searched_for(name):
     assert learn.scn.history.epoch == 0 and "shuffle_fn" not in vars(learn.dls.train)
 
 
+@pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "upsample"])
+def test_the_loader_gets_its_order_back_after_an_interrupt(name):
+    learn = face_learner(voted(), name, TRAIN)
+    learn.add_cb(Interrupt())
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt):
+            learn.fit_one_cycle(4, 0.05)
+        assert "shuffle_fn" in vars(learn.dls.train)
+        learn.validate()
+    assert "shuffle_fn" not in vars(learn.dls.train) and sorted(learn.dls.train.get_idxs()) == list(range(96))
+
+
 def test_the_list_has_them_with_their_cards(capsys):
     assert main(["recipes", "--json"]) == 0
     cards = {card["name"]: card for card in json.loads(capsys.readouterr().out)}
@@ -119,6 +133,23 @@ def test_a_part_trains_and_resumes_with_the_network(tmp_path):
     assert Run.load(tmp_path / "run").resume(again) == 1
     assert torch.equal(again.halved.part.weight, part.weight)
     assert not any("part" in name for name in Run.load(tmp_path / "run").weights())
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("opt_func", [None, partial(SGD, mom=0.9)], ids=["torch", "fastai"])
+def test_a_part_is_trained_by_an_optimizer_that_was_there_before(opt_func, trained):
+    learn = face_learner(small_faces(96, 32, size=24), "plain", TRAIN)
+    learn.opt_func = opt_func or learn.opt_func
+    part = nn.Linear(1, 1)
+    start = part.weight.clone()
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.05) if trained else learn.create_opt()
+        opt = learn.opt
+        add_callback(learn, Halved(part))
+        known = [id(p) for group in opt.param_lists for p in group]
+        learn.fit(1, 0.05)
+    assert learn.opt is opt and [known.count(id(p)) for p in part.parameters()] == [1, 1]
+    assert not torch.equal(part.weight, start)
 
 
 def test_plain_logits_are_in_the_order_of_the_training_set():

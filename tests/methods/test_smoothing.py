@@ -1,14 +1,17 @@
-"""Label smoothing through the recipe's name: the loss is the smoothed one, training goes through the one entry."""
+"""Label smoothing: the loss in training is the smoothed one, that of validation is not, and its name is a recipe."""
 
 import math
 
 import pytest
 import torch
+from fastai.learner import Callback
 from small_faces import small_faces
+from torch import nn
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import TrainSettings, face_learner, train_faces
 from scn_fastai.experiments.recipes import recipe
+from scn_fastai.methods.smoothing import LabelSmoothing
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=32, device="cpu", half=False)
 
@@ -23,10 +26,36 @@ def by_loops(z, y, eps):
     return total / len(z)
 
 
-def test_the_loss_is_that_of_smoothed_labels():
-    learn = face_learner(small_faces(64, 32, size=24), "smoothing:eps=0.3", TRAIN)
+@pytest.mark.parametrize("eps", [0.0, 0.3, 1.0])
+def test_the_loss_is_that_of_smoothed_labels(tiny, eps):
     z, y = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
-    assert float(learn.loss_func(z, y)) == pytest.approx(by_loops(z, y, 0.3), rel=1e-5)
+    assert float(LabelSmoothing(eps).batch_loss(z, y, y)) == pytest.approx(by_loops(z, y, eps), rel=1e-5)
+
+
+class Seen(Callback):
+    """Logits, labels and loss of each training batch."""
+
+    order = 9
+
+    def __init__(self):
+        self.batches = []
+
+    def after_loss(self):
+        if self.training:
+            self.batches.append((self.learn.pred.detach(), self.learn.yb[0], self.learn.loss.item()))
+
+
+def test_training_has_the_smoothed_loss_and_validation_cross_entropy():
+    learn, seen = face_learner(small_faces(64, 32, size=24), "smoothing:eps=0.3", TRAIN), Seen()
+    learn.add_cb(seen)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.01)
+        loss, *_ = learn.validate()
+        logits, labels = learn.get_preds(act=nn.Identity())
+    assert len(seen.batches) == 2
+    assert all(loss == pytest.approx(by_loops(z, y, 0.3), rel=1e-5) for z, y, loss in seen.batches)
+    assert loss == pytest.approx(by_loops(logits, labels, 0.0), rel=1e-5)
+    assert learn.scn.history.last("valid_loss") == pytest.approx(loss, rel=1e-5)
 
 
 def test_it_trains_like_every_recipe():

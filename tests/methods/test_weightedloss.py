@@ -6,7 +6,8 @@ from oracle import wce
 from small_faces import small_faces
 
 from scn_fastai.experiments.fit import TrainSettings, face_learner
-from scn_fastai.methods.weightedloss import class_weights
+from scn_fastai.methods import weightedloss
+from scn_fastai.methods.weightedloss import WeightedLoss, class_weights
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=16, device="cpu", half=False)
 
@@ -38,3 +39,14 @@ def test_the_loss_is_that_of_the_loops():
     each = [wce([row], [1.0], [k]) for row, k in zip(z.tolist(), y.tolist(), strict=True)]
     expected = sum(a * b for a, b in zip(pulls, each, strict=True)) / sum(pulls)
     assert float(callback.batch_loss(z, y, torch.arange(4))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_processes_that_share_a_batch_weigh_as_one_does(monkeypatch):
+    """The mean of two processes' losses, each of half a batch, is the loss of the whole batch."""
+    callback = WeightedLoss()
+    callback.class_weight = torch.tensor([4.0, 1.0, 0.5])
+    z, y = torch.randn(6, 3), torch.tensor([0, 0, 1, 2, 2, 2])
+    whole = callback.batch_loss(z, y, y)
+    monkeypatch.setattr(weightedloss, "mean_of_all", lambda _: callback.class_weight[y].sum() / 2)
+    halves = [callback.batch_loss(z[part], y[part], y[part]) for part in (slice(3), slice(3, 6))]
+    assert float(sum(halves) / 2) == pytest.approx(float(whole), rel=1e-5)

@@ -15,7 +15,7 @@ import torch
 
 from scn_fastai import Run
 from scn_fastai.errors import SettingsError
-from scn_fastai.training.processes import gather, n_processes, not_padding, own_part, share_of_batch
+from scn_fastai.training.processes import asked_processes, gather, n_processes, not_padding, own_part, share_of_batch
 
 WORKER = Path(__file__).resolve().parent.parent / "process_worker.py"
 EARLY = {"weight_from": 1, "relabel_from": 1, "relabel_margin": 0.1}
@@ -117,9 +117,10 @@ def test_in_one_process_nothing_is_sent():
 
 
 def test_a_batch_is_shared_out(monkeypatch):
-    assert share_of_batch(64) == 64
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert (asked_processes(), share_of_batch(64)) == (1, 64)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert share_of_batch(64) == 16
+    assert (asked_processes(), share_of_batch(64)) == (4, 16)
     with pytest.raises(SettingsError, match="multiple of 4"):
         share_of_batch(30)
 
