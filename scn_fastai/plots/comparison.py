@@ -103,7 +103,7 @@ def waiting_words(table: pd.DataFrame) -> list[str]:
             was = "which was an ordinary training" if own.sum() == 1 else "which were ordinary trainings"
             words.append(
                 f"{name}: SCN never began in {own.sum()} of {counted(len(own), 'run')}, {was}: too few labels looked "
-                "wrong (noise_needed), or predictions settled too late."
+                "wrong (noise_needed), ever fewer did (noise_steady), or predictions settled too late."
             )
     return words
 

@@ -22,7 +22,7 @@ def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch:
             return True
         # Proposals harm nothing: a person decides, however few labels look wrong.
         noisy = s.relabel == "propose" or noise_shows(
-            [*history.values("noise_estimate"), history.noise_estimate(ledger.given)], s.noise_needed
+            [*history.values("noise_estimate"), history.noise_estimate(ledger.given)], s.noise_needed, s.noise_steady
         )
         return noisy and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
@@ -34,7 +34,7 @@ def may_weight(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -
         return history.epoch >= s.weight_from
     if history.last("weighting", False):
         return True
-    noisy = noise_shows(history.values("noise_estimate"), s.noise_needed)
+    noisy = noise_shows(history.values("noise_estimate"), s.noise_needed, s.noise_steady)
     return noisy and knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
 
 

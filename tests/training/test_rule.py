@@ -43,8 +43,8 @@ def test_it_waits_until_enough_labels_look_wrong(wrong, needed, begins):
 
 
 def test_it_waits_while_ever_fewer_labels_look_wrong():
-    s = SCNSettings(noise_needed=0.11)
-    for before, begins in ((0.45, True), (0.48, False)):  # 0.42 now
+    for before, steady, begins in ((0.45, 0.9, True), (0.48, 0.9, False), (0.48, 0.87, True)):  # 0.42 now
+        s = SCNSettings(noise_needed=0.11, noise_steady=steady)
         ledger, seen, figures = history(0.3, before)
         assert may_relabel(s, ledger, seen, 8, 10) == begins
         seen.end_epoch(**figures)

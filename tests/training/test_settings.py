@@ -88,6 +88,7 @@ REFUSED = [
     ({"settled": 1.1}, r"settled is 1\.1, but it must lie in \(0, 1\]"),
     ({"noise_needed": 1}, r"noise_needed is 1, but it is a share of the labels in \[0, 1\)"),
     ({"noise_needed": -0.1}, r"noise_needed is -0\.1, "),
+    ({"noise_steady": 0}, r"noise_steady is 0, but it must lie in \(0, 1\]"),
     ({"evidence_decay": 0}, r"evidence_decay is 0, but it must lie in \(0, 1\]"),
     ({"budget_ramp": -1}, r"budget_ramp is -1, but it is a number of epochs: 0 or more"),
     ({"alpha_start": 1.0}, r"alpha_start is 1\.0, but it must lie between 0 and 1"),
