@@ -26,6 +26,7 @@ from scn_fastai.core.relabeling import (
     relabel,
     set_aside,
     spare_ineligible,
+    steadiness,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "scn_loss",
     "set_aside",
     "spare_ineligible",
+    "steadiness",
     "weighted_cross_entropy",
     "weighted_logits",
 ]

@@ -107,6 +107,23 @@ def noise_estimate(probs: Tensor, target: Tensor) -> Tensor:
     return (share * (classes - 1) / max(1, classes - k)).clamp(max=1.0)
 
 
+def steadiness(epoch: int, n_epochs: int, early: float = 0.9, late: float = 0.85) -> float:
+    """What must be left of the estimate of two epochs before (`noise_shows`): less in the second half of a training.
+
+    By then right labels are learned, and most of the doubts that still go are wrong labels that are learned by heart.
+
+    Args:
+        epoch: the epoch that ends now, from 0.
+        n_epochs: how many epochs are planned.
+        early: up to the middle of them.
+        late: once more than half of them were done before this one.
+
+    >>> steadiness(12, 25), steadiness(13, 25)
+    (0.9, 0.85)
+    """
+    return late if 2 * epoch > n_epochs else early
+
+
 def noise_shows(estimates: Sequence[float], needed: float, steady: float = 0.9) -> bool:
     """Whether enough labels look wrong, and stay doubted: the estimate has all but stopped falling.
 
@@ -116,7 +133,7 @@ def noise_shows(estimates: Sequence[float], needed: float, steady: float = 0.9) 
     Args:
         estimates: `noise_estimate` of each epoch so far.
         needed: share of the labels that must look wrong; 0 asks for nothing.
-        steady: what must be left of the estimate of two epochs before.
+        steady: what must be left of the estimate of two epochs before, see `steadiness`.
 
     >>> noise_shows([0.30, 0.29, 0.28], needed=0.11), noise_shows([0.21, 0.19, 0.17], needed=0.11)
     (True, False)

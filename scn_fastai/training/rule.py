@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor
 
-from scn_fastai.core import grown_budget, knows_enough, most_doubted, noise_shows, relabel, set_aside, spare_ineligible
+from scn_fastai.core import (
+    grown_budget,
+    knows_enough,
+    most_doubted,
+    noise_shows,
+    relabel,
+    set_aside,
+    spare_ineligible,
+    steadiness,
+)
 from scn_fastai.core.relabeling import Relabel
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
@@ -21,9 +30,8 @@ def may_relabel(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, epoch:
         if history.last("relabeling", False):
             return True
         # Proposals harm nothing: a person decides, however few labels look wrong.
-        noisy = s.relabel == "propose" or noise_shows(
-            [*history.values("noise_estimate"), history.noise_estimate(ledger.given)], s.noise_needed, s.noise_steady
-        )
+        estimates = [*history.values("noise_estimate"), history.noise_estimate(ledger.given)]
+        noisy = s.relabel == "propose" or _noisy(s, estimates, epoch, n_epochs)
         return noisy and knows_enough(epoch, n_epochs, history.settled_share(), s.settled)
     return history.epoch >= s.relabel_from
 
@@ -34,8 +42,14 @@ def may_weight(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -
         return history.epoch >= s.weight_from
     if history.last("weighting", False):
         return True
-    noisy = noise_shows(history.values("noise_estimate"), s.noise_needed, s.noise_steady)
+    noisy = _noisy(s, history.values("noise_estimate"), epoch - 1, n_epochs)
     return noisy and knows_enough(epoch - 1, n_epochs, history.last("settled", 0.0), s.settled)
+
+
+def _noisy(s: SCNSettings, estimates: list[float], epoch: int, n_epochs: int) -> bool:
+    """Whether the labels look wrong enough at the end of an epoch, and stay so."""
+    steady = steadiness(epoch, n_epochs, s.noise_steady, s.noise_steady_late)
+    return noise_shows(estimates, s.noise_needed, steady)
 
 
 def relabel_batch(

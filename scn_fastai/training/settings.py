@@ -54,6 +54,7 @@ class SCNSettings:
     settled: float = 0.85
     noise_needed: float = 0.08  # 'settled' waits until this share of labels looks wrong (`noise_estimate`); 0: always
     noise_steady: float = 0.9  # and until so much of that share of two epochs before is left (`noise_shows`)
+    noise_steady_late: float = 0.85  # the same once more than half of the epochs are done (`steadiness`)
     scope: str = "all"  # who may be relabeled: 'low' group (paper), 'all' (released code)
     reference: str = "original"  # label compared with: 'original' (Eq. 5; revocable), 'current' (released code)
     logits: str = "weighted"  # probabilities of the 'weighted' logits (as in the loss) or of the 'raw' ones
@@ -83,7 +84,7 @@ class SCNSettings:
             when = getattr(self, name)
             if when != "settled" and not (isinstance(when, int) and when >= 0):
                 raise SettingsError(f"{name} is {when!r}, but it must be an epoch (0, 1, ...) or 'settled'.")
-        for name in ("settled", "evidence_decay", "noise_steady"):
+        for name in ("settled", "evidence_decay", "noise_steady", "noise_steady_late"):
             if not 0 < getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, but it must lie in (0, 1].")
         if not 0 <= self.noise_needed < 1:

@@ -43,9 +43,13 @@ def test_it_waits_until_enough_labels_look_wrong(wrong, needed, begins):
 
 
 def test_it_waits_while_ever_fewer_labels_look_wrong():
-    for before, steady, begins in ((0.45, 0.9, True), (0.48, 0.9, False), (0.48, 0.87, True)):  # 0.42 now
+    for before, steady, early, late in ((0.45, 0.9, True, True), (0.48, 0.9, False, True), (0.48, 0.87, True, True),
+                                        (0.5, 0.9, False, False)):  # 0.42 now  # fmt: skip
         s = SCNSettings(noise_needed=0.11, noise_steady=steady)
         ledger, seen, figures = history(0.3, before)
-        assert may_relabel(s, ledger, seen, 8, 10) == begins
+        assert may_relabel(s, ledger, seen, 5, 10) == early
+        assert may_relabel(s, ledger, seen, 6, 10) == late  # more than half of the epochs were done before
         seen.end_epoch(**figures)
-        assert may_weight(s, seen, 9, 10) == begins
+        assert may_weight(s, seen, 6, 10) == early
+        assert may_weight(s, seen, 7, 10) == late
+        assert may_weight(s.change(noise_steady_late=steady), seen, 7, 10) == early
