@@ -13,6 +13,7 @@ from scn_fastai.plots.style import BLUE, DASHES, GREY, SERIES, VERMILION, plain,
 NO_RUNS = "No run has labels that were made wrong."
 NO_ESTIMATES = "No epoch has an estimate of the share of wrong labels."
 NAMES = {"plain": "plain network", "paper": "SCN as printed", "default": "our default"}
+NAMES |= {"curriculumnet": "CurriculumNet", "metacleaner": "MetaCleaner"}
 COLORS = {"plain": GREY, "paper": VERMILION, "default": BLUE}
 LEVELS = {"x": "labels made wrong, %", "y": "validation accuracy, %", "printed": "the paper", "ours": "here"}
 ESTIMATES = {"x": "epoch", "y": "labels that look wrong, %", "begin": "relabeling begins", "needed": "needed"}
