@@ -31,7 +31,8 @@ def demo(options: Namespace) -> int:
 
 def train(options: Namespace) -> int:
     """One recipe, one seed."""
-    from scn_fastai.experiments.fit import TellEpochs, expected_cost, train_faces
+    from scn_fastai.experiments.cost import expected_cost
+    from scn_fastai.experiments.fit import TellEpochs, train_faces
 
     source, how = _source(options), _train_settings(options, options.seed)
     recipe(options.recipe)
@@ -40,7 +41,7 @@ def train(options: Namespace) -> int:
         raise RunError(f"{out} holds a run already: add --resume to go on with it, or choose another --out.")
     faces = source.load(options.seed)
     _say(str(faces.account))
-    _say(f"{faces!r}\nThis will take {expected_cost(faces, how)}.")
+    _say(f"{faces!r}\nThis will take {expected_cost(faces, how, options.recipe)}.")
     shown = sys.stderr.isatty() and not options.json and _first()
     about = {"data": source.as_dict()}
     callbacks = [] if shown or not _first() else [TellEpochs(_say, options.recipe)]
@@ -124,7 +125,7 @@ def report(options: Namespace) -> int:
 def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: Namespace) -> int:
     from scn_fastai.experiments.compare import cells, finished, jobs_of
     from scn_fastai.experiments.compare import compare as run_all
-    from scn_fastai.experiments.fit import expected_cost
+    from scn_fastai.experiments.cost import mean_cost
     from scn_fastai.plots.comparison import recipe_table, waiting_words
 
     out = Path(options.out)
@@ -135,7 +136,7 @@ def _run_grid(names: list[str], seeds: list[int], how, source: Source, options: 
     faces = source.load(seeds[0])
     _say(f"{faces.account}\n{faces!r}")
     if left:
-        cost = expected_cost(faces, how)
+        cost = mean_cost(faces, how, [cell.recipe for cell in left])
         rounds = math.ceil(len(left) / jobs) * (jobs if how.device == "cpu" or jobs > 1 else 1)
         _say(f"{len(left)} of {len(grid)} runs to do, {jobs} at a time: {cost.times(rounds, jobs)} in all.")
     with tqdm(total=sum(c.train.epochs for c in grid), unit="epoch", file=sys.stderr, mininterval=1) as bar:

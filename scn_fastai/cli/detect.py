@@ -90,7 +90,7 @@ def words_of(table: pd.DataFrame) -> str:
         text.append("votes: rank correlation with the entropy of the crowd's votes.")
     for classes in dict.fromkeys(shown["undefined"]):
         if classes:
-            text.append(f"Without wrong labels, and so not counted within: {classes}.")
+            text.append(f"Without both right and wrong labels, and so not counted within: {classes}.")
     return "\n".join(text)
 
 

@@ -157,6 +157,8 @@ def _size(options: Namespace):
     size = SIZES[options.size]
     if size.source.name != "rendered" and not options.path:
         raise SettingsError(f"The size {size.name} needs FERPlus: name its file or folder with --path.")
+    if options.epochs is not None and options.epochs < 1:
+        raise SettingsError(f"A training of {options.epochs} epochs makes no sense: --epochs is 1 or more.")
     source = {"path": options.path} | ({} if options.limit is None else {"limit": options.limit})
     changes = {name: getattr(options, name) for name in ("epochs", "batch_size")}
     train = {name: value for name, value in changes.items() if value is not None} | {"device": options.device}

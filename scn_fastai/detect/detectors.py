@@ -205,8 +205,8 @@ def detector_table(
 
     Returns:
         DataFrame, best AUROC first: detector, n, wrong, auroc, ap, p_at_k, the same ``_within`` class, each with
-        ``_low`` and ``_high`` (see `detection_figures`), spearman, undefined (classes without wrong samples), and
-        problem: why there are no figures.
+        ``_low`` and ``_high`` (see `detection_figures`), spearman, undefined (classes without right or without wrong
+        samples), and problem: why there are no figures.
 
     Raises:
         RunError: the true labels are not known.

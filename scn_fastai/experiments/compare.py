@@ -3,10 +3,12 @@
 import json
 import multiprocessing
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -15,12 +17,15 @@ import torch
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.fit import TellEpochs, TrainSettings, train_faces
+from scn_fastai.experiments.recipes import changed_since
 from scn_fastai.training.run import finish_swap
 
 KILLED = (
     "The system ended a training, most likely for want of memory: the same command with fewer --jobs goes on, every "
     "finished epoch is kept."
 )
+
+MADE_WITH = ("scn_fastai", "torch", "fastai")
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def finished(cell: Cell) -> dict | None:
     """The summary of a run that is done, or None.
 
     Raises:
-        RunError: the folder holds a run with other settings.
+        RunError: the folder holds a run with other settings, or its recipe meant something else when it was made.
     """
     finish_swap(cell.folder)  # an earlier process may have been killed while it saved
     settings_file, summary_file = cell.folder / "settings.json", cell.folder / "summary.json"
@@ -163,6 +168,13 @@ def finished(cell: Cell) -> dict | None:
                 f"{cell.folder} holds a run with other settings ({_difference(name, stored, value)}): choose another "
                 "--out, or remove that folder."
             )
+    changed = changed_since(settings, cell.recipe)
+    if changed:
+        words = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changed.items())
+        raise RunError(
+            f"{cell.folder} holds a run of another version's recipe {cell.recipe!r} ({words}): choose another "
+            "--out, or remove that folder."
+        )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
 
 
@@ -193,5 +205,21 @@ def run_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None
     callback = TellEpochs(tell, f"{cell.recipe} seed {cell.train.seed}")
     resume = (cell.folder / "settings.json").exists()
     faces = cell.source.load(cell.train.seed)
-    about = {"data": cell.source.as_dict()}
+    about = {"data": cell.source.as_dict()} | ({} if resume else {"made_by": made_by()})
     return train_faces(faces, cell.recipe, cell.train, cell.folder, resume, [callback], bar=False, about=about)
+
+
+def made_by() -> dict:
+    """Versions and commit of the code that runs, with a + where files differ from the commit."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = ""
+    return {name: version(name) for name in MADE_WITH} | {"commit": commit}
+
+
+def made_of(folder: Path) -> dict:
+    """`made_by` of the code that began a run; texts without a letter where an earlier version did not note it."""
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    return settings.get("made_by", dict.fromkeys((*MADE_WITH, "commit"), ""))

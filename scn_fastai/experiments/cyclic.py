@@ -62,7 +62,12 @@ def train_cyclic(
     Returns:
         The history of both stages, and the epoch in which the cyclic one begins:
         ``Evidence(given, cyclic=history, cyclic_start=start)``.
+
+    Raises:
+        SettingsError: there is no cyclic epoch.
     """
+    if epochs < 1:
+        raise SettingsError(f"{epochs} cyclic epochs make no sense: give 1 or more.")
     train = train or TrainSettings()
     learn = face_learner(faces, "plain", train)
     with learn.no_bar(), learn.no_logging():

@@ -24,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError, SettingsError
+from scn_fastai.experiments.recipes import changed_since
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.files import write_whole
 from scn_fastai.methods.method import Method
@@ -60,6 +61,9 @@ class TrainSettings:
     oversample: bool = False  # draw every class equally often
     pretrained: str | None = None  # a checkpoint for the backbone, see `load_backbone`
     pretrained_kind: str | None = None  # how its inputs were made; None: recognised
+
+
+MAY_CHANGE = ("epochs", "device", "half", "compile")  # of TrainSettings, where a training is resumed
 
 
 def face_learner(
@@ -101,9 +105,10 @@ def face_learner(
     dls = loaders_for(faces, train, arch, share_of_batch(train.batch_size), device, loaded)
     scn = SCNCallback(chosen.settings, run=_new_run(faces, recipe, train, arch, dls, folder, loaded))
     model = model.to(device)
-    # A learnable margin must not decay, which only fastai's own optimizer can tell apart.
-    opt_func = partial(SGD, mom=0.9) if chosen.settings.learn_margin else partial(_torch_sgd, wd=train.wd)
-    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd,
+    # A learnable margin must not decay, which only fastai's own optimizer can tell apart; the rest does as in torch's.
+    learns = chosen.settings.learn_margin
+    opt_func = partial(SGD, mom=0.9, decouple_wd=False) if learns else partial(_torch_sgd, wd=train.wd)
+    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, lr=train.lr, wd=train.wd, wd_bn_bias=True,
                     metrics=[accuracy, MeanClassAccuracy()], cbs=[scn])  # fmt: skip
     learn.pretrained = loaded
     truth = _truth_codes(faces)
@@ -194,6 +199,7 @@ def _new_run(
     if loaded is not None:
         how |= {"crop": to_float.crop, "channels": to_float.channels}
     settings = {"recipe": recipe, "arch": arch, "train": asdict(train), "input": how}
+    settings["options"] = dict(recipe_by_name(recipe).options)
     if loaded is not None:
         settings["pretrained"] = loaded.as_dict()
     return Run(folder, faces.samples, faces.classes, settings)
@@ -226,15 +232,15 @@ def train_faces(
 
     Raises:
         DataError: a class has no training face, or there are fewer of them than one batch holds.
-        RunError: ``resume`` is asked for and the folder holds no run, or one of another recipe.
+        RunError: ``resume`` is asked for and the folder holds no run, or one of another recipe or trained otherwise.
     """
     train = train or TrainSettings()
     _check_faces(faces, train)
-    run = _run_to_resume(folder, recipe) if resume else None
+    run = _run_to_resume(folder, recipe, train) if resume else None
     learn = face_learner(faces, recipe, train, folder, tell)
-    if folder is not None:
-        learn.scn.saved.settings |= about or {}
     start = run.resume(learn) if run is not None else 0
+    if folder is not None:  # of a resumed run too, which then is as long as it is now asked to be
+        learn.scn.saved.settings |= {"train": asdict(train)} | (about or {})
     learn.add_cbs(callbacks)
     if not bar:
         learn.remove_cb(ProgressCallback)
@@ -244,7 +250,7 @@ def train_faces(
         with distributed(learn):
             learn.fit_one_cycle(train.epochs, train.lr, start_epoch=start)
     seconds = time.perf_counter() - began
-    seen = (train.epochs - start) * len(learn.dls.train) * train.batch_size
+    seen = (train.epochs - start) * len(learn.dls.train) * learn.dls.train.bs
     summary = summary_of(learn.scn, _truth_codes(faces))
     summary |= {"recipe": recipe, "seed": train.seed, "n_train": len(learn.dls.train_ds)}
     speed = {"seconds": round(seconds, 1), "images_per_second": round(seen / seconds, 1) if seen else None}
@@ -339,7 +345,7 @@ def _check_faces(faces: FaceSet, train: TrainSettings) -> None:
         )
 
 
-def _run_to_resume(folder: str | Path | None, recipe: str) -> Run:
+def _run_to_resume(folder: str | Path | None, recipe: str, train: TrainSettings) -> Run:
     if folder is None:
         raise RunError("There is nothing to resume without a folder: say where the run lies.")
     run = Run.load(folder)
@@ -348,51 +354,10 @@ def _run_to_resume(folder: str | Path | None, recipe: str) -> Run:
             f"{folder} holds a run of the recipe {run.settings.get('recipe')!r}, not of {recipe!r}: resume it with its "
             "own, or choose another folder."
         )
+    stored, asked = run.settings.get("train", {}), asdict(train)
+    other = {n: (stored[n], asked[n]) for n in asked if n not in MAY_CHANGE and n in stored and stored[n] != asked[n]}
+    other |= changed_since(run.settings, recipe)
+    if other:
+        words = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in other.items())
+        raise RunError(f"{folder} holds a run that is trained otherwise ({words}): resume it as it began.")
     return run
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a training will take: seconds and bytes."""
-
-    seconds: float
-    memory: int
-
-    def times(self, runs: int, at_a_time: int = 1) -> "Cost":
-        """The cost of so many runs after each other, some of them at a time."""
-        return Cost(self.seconds * runs, self.memory * at_a_time)
-
-    def __str__(self) -> str:
-        minutes = f"{self.seconds / 60:.0f} minutes" if self.seconds > 90 else f"{self.seconds:.0f} seconds"
-        return f"about {minutes} and {self.memory / 2**30:.1f} GB of memory"
-
-
-def expected_cost(faces: FaceSet, train: TrainSettings) -> Cost:
-    """Time and memory of one training, from a few timed steps of a network that is thrown away."""
-    learn = face_learner(faces, "plain", train)
-    device = learn.dls.device
-    learn.create_opt()
-    x, y = (t.as_subclass(torch.Tensor) for t in learn.dls.one_batch())
-    half = any(isinstance(cb, CPUAutocast) for cb in learn.cbs)
-    steps = [_timed_step(learn, x, y, device, half) for _ in range(4)]
-    step = float(np.median(steps[1:]))
-    batches = len(learn.dls.train) + 0.35 * len(learn.dls.valid)  # no backward pass in validation
-    n, c = len(learn.dls.train_ds), learn.dls.c
-    parameters = sum(p.numel() for p in learn.model.parameters())
-    history = n * (5 + 2 * c) * train.epochs + 8 * n * c
-    pixels = 0 if isinstance(faces.images, np.memmap) else faces.images.nbytes  # a map stays on disk
-    memory = pixels + history + 12 * parameters + 60 * x.numel() * 4 + 900 * 2**20
-    return Cost(step * batches * train.epochs, int(memory))
-
-
-def _timed_step(learn: Learner, x, y, device: torch.device, half: bool) -> float:
-    began = time.perf_counter()
-    learn.model.train()
-    with torch.autocast(device.type, torch.bfloat16, enabled=half or device.type == "cuda"):
-        logits = learn.model(x)
-    torch.nn.functional.cross_entropy(logits.float(), y).backward()
-    learn.opt.step()
-    learn.opt.zero_grad()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from sklearn.model_selection import StratifiedKFold
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError, SettingsError
 from scn_fastai.experiments.fit import TrainSettings, face_learner
+from scn_fastai.experiments.recipes import changed_since
+from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.files import replace_file, write_whole
 from scn_fastai.training.score import score_samples
 
@@ -85,6 +87,8 @@ def out_of_fold(
             f"{k} folds leave fewer faces than a batch of {train.batch_size}: choose fewer folds or smaller batches."
         )
     about = {"recipe": recipe, "train": asdict(train), "k": k, "seed": seed, "labels": labels.tolist()}
+    chosen = recipe_by_name(recipe)
+    about |= {"scn": chosen.settings.as_dict(), "options": dict(chosen.options)}
     folder = None if folder is None else _own_folder(Path(folder), about)
     probs, alpha = np.full((len(rows), len(faces.classes)), np.nan, np.float32), np.full(len(rows), np.nan, np.float32)
     for number in range(k):
@@ -114,6 +118,13 @@ def _train_fold(faces: FaceSet, rows: np.ndarray, held: np.ndarray, recipe: str,
     return {"probs": probs, "alpha": np.ascontiguousarray(table["alpha"].to_numpy(np.float32))}
 
 
+def _completed(known: dict, about: dict) -> dict:
+    """What an earlier version wrote, in today's words where these mean the same."""
+    train = {f.name: f.default for f in fields(TrainSettings)} | known.get("train", {})
+    same = {} if changed_since(known, about["recipe"]) else {name: about[name] for name in ("scn", "options")}
+    return known | {"train": train} | same
+
+
 def _own_folder(folder: Path, about: dict) -> Path:
     """The folder of exactly these folds."""
     file = folder / "folds.json"
@@ -121,8 +132,8 @@ def _own_folder(folder: Path, about: dict) -> Path:
         try:
             known = json.loads(file.read_text(encoding="utf-8"))
         except ValueError:
-            known = None
-        if known != json.loads(json.dumps(about)):
+            known = {}
+        if _completed(known, about) != json.loads(json.dumps(about)):
             raise RunError(f"{folder} holds the folds of another training: choose another folder, or remove that one.")
     else:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
 """An experiment at work: its trainings as a grid that goes on where it stopped, and one tidy table of results."""
 
 import json
-import subprocess
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +11,7 @@ import pandas as pd
 from scn_fastai.data.source import Source
 from scn_fastai.detect.detectors import detector_table
 from scn_fastai.errors import RunError, SCNError, SettingsError
-from scn_fastai.experiments.compare import Cell, compare, finished, run_cell, run_name
+from scn_fastai.experiments.compare import Cell, compare, finished, made_by, made_of, run_cell, run_name
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
 from scn_fastai.experiments.recipes import recipe
@@ -130,7 +128,9 @@ def run_experiment(
     done |= {f: {"error": words} | made for f, c in cells.items() if f not in done and (words := _refused(c))}
     left = [cell for folder, cell in cells.items() if folder not in done]
     found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
-    done |= {cell.folder: summary | made for cell, summary in zip(left, found, strict=True)}
+    for cell, summary in zip(left, found, strict=True):
+        failed = isinstance(summary.get("error"), str)
+        done[cell.folder] = summary | (made if failed else made_of(cell.folder))
     rows = [
         {"experiment": asked.name, "size": size.name, "order": number % n, **done[cell.folder], **_of_line(line, cell)}
         | {"folder": cell.folder.relative_to(out).as_posix()}
@@ -297,16 +297,6 @@ def _of_line(line: Line, cell: Cell) -> dict:
     row |= {f"paper {column}": value for column, value in line.paper.items()}
     row |= {"data": s.name, "limit": s.limit, "arch": t.arch, "image_size": t.size, "planned_epochs": t.epochs}
     return row | {"batch_size": t.batch_size, "lr": t.lr, "wd": t.wd}
-
-
-def made_by() -> dict:
-    """Versions and commit of the code that runs, with a + where files differ from the commit."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = ""
-    return {name: version(name) for name in ("scn_fastai", "torch", "fastai")} | {"commit": commit}
 
 
 def write_results(out: Path, name: str, table: pd.DataFrame, about: dict) -> None:

@@ -12,6 +12,7 @@ Value = bool | int | float | str | None
 
 _OFF = {"weight": False, "rank": False, "relabel": False}
 _PAPER = PRESETS["paper"]
+WAITING = ("settled", "noise_needed", "noise_steady", "noise_steady_late")  # settings of the rule 'settled'
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,33 @@ def recipe(name: str) -> Recipe:
     if chosen.method is None:
         return Recipe(name, chosen.settings.change(**values), about)
     return _changed_method(chosen, name, about, values)
+
+
+def changed_since(stored: dict, name: str) -> dict[str, tuple]:
+    """What stands behind a recipe's name today and did not when a run was made: ``{setting: (then, now)}``.
+
+    A setting that the run does not know came later and was off then; those that only ``'settled'`` looks at do not
+    count where nothing waits for it. Runs that do not tell the options of their method are taken as they are.
+
+    Args:
+        stored: the run's settings: ``scn``, and ``options`` of a method.
+        name: the recipe.
+
+    >>> run = {"scn": recipe("default").settings.change(noise_needed=0.11).as_dict()}
+    >>> changed_since(run, "default"), changed_since(run, "default:noise_needed=0.11")
+    ({'noise_needed': (0.11, 0.08)}, {})
+    """
+    chosen = recipe(name)
+    then, now = _looked_at(stored.get("scn", {})), _looked_at(chosen.settings.as_dict())
+    changed = {key: (then.get(key), now.get(key)) for key in then | now if then.get(key) != now.get(key)}
+    changed = {key: pair for key, pair in changed.items() if key in then or pair[1]}
+    options, before = dict(chosen.options), stored.get("options", chosen.options)
+    return changed | {k: (before.get(k), options.get(k)) for k in before | options if before.get(k) != options.get(k)}
+
+
+def _looked_at(scn: dict[str, Value]) -> dict[str, Value]:
+    waits = "settled" in (scn.get("weight_from"), scn.get("relabel_from"))
+    return {name: value for name, value in scn.items() if waits or name not in WAITING}
 
 
 def _changed_method(chosen: Recipe, name: str, about: str, values: dict[str, Value]) -> Recipe:

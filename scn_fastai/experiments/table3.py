@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from scn_fastai.errors import SettingsError
-from scn_fastai.experiments.compare import Cell, compare, run_name
+from scn_fastai.experiments.compare import Cell, compare, made_of, run_name
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import FORMAT, claims_of, made_by, write_results
+from scn_fastai.experiments.grid import FORMAT, claims_of, write_results
 from scn_fastai.experiments.paper_tables import COLUMNS, Claim, Experiment, Line
 from scn_fastai.experiments.pretrain import SCN, WEB_NOISE, Task, pretrain_cell, save_pretrained, scn_began
 from scn_fastai.training.pretrained import backbone_card
@@ -107,10 +107,9 @@ def table3(
     backbones = {key: save_pretrained(cell, f"scn table3 --out {out.name}") for key, cell in first.items()}
     pairs = [(row, finetuning_cell(row, seed, backbones, out, chosen, path)) for seed in seeds for row in TABLE3.lines]
     summaries = compare([cell for _, cell in pairs], jobs, progress).to_dict("records")
-    made = made_by()
     table = pd.DataFrame(
         [
-            _of_row(row, cell, summary, backbones.get((row.pretraining, cell.train.seed))) | made
+            _of_row(row, cell, summary, backbones.get((row.pretraining, cell.train.seed))) | made_of(cell.folder)
             for (row, cell), summary in zip(pairs, summaries, strict=True)
         ]
     )

@@ -16,6 +16,9 @@ from scn_fastai.training.head import detach_head, find_head, last_linear
 def keep_rate(epoch: int, tau: float, epochs_k: int, power: float = 1.0) -> float:
     """Share of a batch that is trained on: R(T) = 1 - tau * min((T / T_k)^c, 1) (B. Han et al., NeurIPS 2018).
 
+    For c = 1 it is the paper's; another c bends the way to the rate tau, which all c reach at T_k (ours: the authors'
+    code puts c on tau instead).
+
     >>> [round(keep_rate(epoch, tau=0.3, epochs_k=10), 2) for epoch in (0, 5, 10, 20)]
     [1.0, 0.85, 0.7, 0.7]
     """

@@ -148,13 +148,22 @@ def last_pooling(model: nn.Module) -> tuple[nn.Module, ImportanceHead]:
     Raises:
         SettingsError: the network does not end in such a pooling and one Linear layer on its cells.
     """
-    pools = [module for module in model.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
-    if not pools:
+    modules = list(model.modules())
+    pools = [at for at, module in enumerate(modules) if isinstance(module, nn.AdaptiveAvgPool2d)]
+    between = (
+        nn.Linear,
+        nn.AdaptiveMaxPool2d,
+        nn.modules.batchnorm._BatchNorm,
+        nn.LayerNorm,
+    )  # the logits are no sum of maps then
+    behind = [module for module in modules[pools[-1] + 1 :] if isinstance(module, between)] if pools else []
+    head = find_head(model)
+    if not pools or any(module is not head for module in behind):
         raise SettingsError(
-            f"eac needs a network that ends in average pooling and one Linear layer, but {type(model).__name__} has no "
-            "AdaptiveAvgPool2d: choose another architecture, such as resnet18."
+            f"eac needs a network that ends in average pooling and one Linear layer on it, but {type(model).__name__} "
+            "does not: choose another architecture, such as resnet18."
         )
-    return pools[-1], find_head(model)
+    return modules[pools[-1]], head
 
 
 def _cells(pool: nn.Module, features: Tensor) -> tuple[int, int]:

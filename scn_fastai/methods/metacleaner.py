@@ -97,6 +97,8 @@ class MetaCleaner(MethodCallback):
     def batch_loss(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
         """Cross-entropy of the clean features, and notes the scores."""
         head, whole = self.head, len(label) - len(label) % self.group
+        if not whole:  # a last batch that is smaller than a group
+            return cross_entropy(logits, label)
         features = self.tap.take()[:whole].float().unflatten(0, (-1, self.group)).flatten(2)
         confidence = self.part(features)
         self._note(index[:whole], confidence.detach().flatten())

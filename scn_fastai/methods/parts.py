@@ -1,6 +1,9 @@
 """What methods need that change more than the loss: a module that trains too, features, an order of drawing."""
 
+from collections.abc import Callable
+
 import torch
+from fastai.data.load import DataLoader
 from fastai.learner import Learner, SkipToEpoch
 from torch import Tensor, nn
 
@@ -54,12 +57,16 @@ class MethodCallback(BatchLoss):
     def before_fit(self) -> None:
         """Listen to the head."""
         self.undo_order()
+        if self.part is not None:
+            self.part.to(self.head.weight.device)  # fastai moves the model when a fit begins, and nothing else
         if not self.active:
             return
         if not any(isinstance(cb, SkipToEpoch) for cb in self.learn.cbs):  # which a resume skips its epochs with
             self.start_anew()
         if self.wants_features:
             self.tap.put(self.head)
+        if self._draws:
+            check_order(self.learn.dls.train, type(self).__name__)
         self.check()
 
     def start_anew(self) -> None:
@@ -70,16 +77,20 @@ class MethodCallback(BatchLoss):
 
     def before_train(self) -> None:
         """The epoch draws its samples in the order of `draw`."""
-        if self.active and type(self).draw is not MethodCallback.draw:
-            self.learn.dls.train.shuffle_fn = self.draw
+        if self.active and self._draws:
+            put_order(self.learn.dls.train, self.draw)
 
     def draw(self, indices: list[int]) -> list[int]:
         """As many indices as are given, in the order in which they are to be drawn."""
         return indices
 
+    @property
+    def _draws(self) -> bool:
+        return type(self).draw is not MethodCallback.draw
+
     def undo_order(self) -> None:
         """The loader draws as before, also after an interrupt, which skips `after_train`."""
-        vars(self.learn.dls.train).pop("shuffle_fn", None)
+        undo_order(self.learn.dls.train)
 
     def after_train(self) -> None:
         """The loader draws as before."""
@@ -108,6 +119,37 @@ class MethodCallback(BatchLoss):
         if self.part is not None:
             own = {name: tensor for name, tensor in state.items() if name.startswith("part.")}
             self.part.load_state_dict({name.removeprefix("part."): tensor for name, tensor in own.items()})
+
+
+def check_order(dl: DataLoader, name: str) -> None:
+    """Look whether a loader draws by its ``shuffle_fn``, as one that shuffles does.
+
+    Raises:
+        SettingsError: it does not shuffle, or draws in another way.
+    """
+    draws = vars(dl).get("original_get_idxs", dl.get_idxs)
+    if not dl.shuffle or getattr(draws, "__func__", None) is not DataLoader.get_idxs:
+        raise SettingsError(
+            f"{name} chooses the order of the training faces, but this loader has its own: make one that shuffles "
+            "(shuffle=True) and has no weights."
+        )
+
+
+def put_order(dl: DataLoader, draw: Callable[[list[int]], list[int]]) -> None:
+    """Let a loader draw in another order until `undo_order`; ``draw`` is a method, so that ``dl.new`` leaves it out."""
+    undo_order(dl)
+    dl.order_before = vars(dl).get("shuffle_fn")
+    dl.shuffle_fn = draw
+
+
+def undo_order(dl: DataLoader) -> None:
+    """Let a loader draw as before `put_order`."""
+    if "order_before" not in vars(dl):
+        return
+    before = vars(dl).pop("order_before")
+    vars(dl).pop("shuffle_fn", None)
+    if before is not None:  # one that was passed to the DataLoader lives on the instance
+        dl.shuffle_fn = before
 
 
 def add_callback(learn: Learner, callback: MethodCallback) -> None:

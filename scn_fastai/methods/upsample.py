@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
+from scn_fastai.methods.parts import check_order, put_order, undo_order
 from scn_fastai.methods.weightedloss import class_weights
 
 
@@ -42,17 +43,18 @@ class Upsample(Callback):
     def before_fit(self) -> None:
         """An interrupt in an earlier fit left the order in its place."""
         self.after_train()
+        check_order(self.learn.dls.train, "upsample")
 
     def before_train(self) -> None:
         """Put the order in place of the loader's own."""
         scn, dl = self.learn.scn, self.learn.dls.train
         dl.balanced_by = scn.ledger.current.cpu(), scn.history.n_classes, self.power
-        dl.shuffle_fn = MethodType(_shuffle_balanced, dl)  # a method does not travel into dl.new or an export
+        put_order(dl, MethodType(_shuffle_balanced, dl))
 
     def after_train(self) -> None:
         """Give the loader its own order back."""
-        for name in ("shuffle_fn", "balanced_by"):
-            vars(self.learn.dls.train).pop(name, None)
+        undo_order(self.learn.dls.train)
+        vars(self.learn.dls.train).pop("balanced_by", None)
 
 
 def _shuffle_balanced(dl, indices: list[int]) -> list[int]:

@@ -16,7 +16,7 @@ def noise_levels_png(results: pd.DataFrame, printed: str = "paper FERPlus", titl
     if not levels:
         return sentence_png(NO_RUNS)
     with matplotlib.rc_context(matplotlib_style(title)):
-        figure = Figure(figsize=(10, 3.8), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(10, 4.1), dpi=DPI, layout="constrained")
         left, right = figure.subplots(1, 2)
         for level in levels:
             look = {"color": level.color, "label": level.name}
@@ -27,7 +27,7 @@ def noise_levels_png(results: pd.DataFrame, printed: str = "paper FERPlus", titl
             axes.set(xlabel=LEVELS["x"], xticks=levels[0].share)
             axes.set_title(words)
         left.set_ylabel(LEVELS["y"])
-        right.legend(frameon=False)
+        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
         figure.suptitle(title or None)
         return figure_bytes(figure)
 

@@ -56,9 +56,10 @@ def _plain_options(arch: str) -> dict:
 def fixed_size(arch: str) -> int | None:
     """Width of the faces that a network is made for, in pixels; None: it takes faces as they are.
 
-    >>> fixed_size("ir50"), fixed_size("vit_b_16"), fixed_size("resnet18")
+    >>> fixed_size("ir50"), fixed_size("ran:vit_b_16"), fixed_size("resnet18")
     (112, 224, None)
     """
+    arch = arch.removeprefix("ran:").removeprefix("gacnn:")  # they give their network what they are given
     return 224 if arch.startswith("vit_") else FIXED_SIZES.get(arch)
 
 

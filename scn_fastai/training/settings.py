@@ -13,6 +13,7 @@ CHOICES = {
     "logits": ("weighted", "raw"),
     "evidence": ("step", "averaged"),
 }
+FLAGS = ("weight", "relative", "rank", "learn_margin", "weighted_inference", "bias")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ class SCNSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if self.relabel not in (True, False, "propose"):
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool):  # 'no' would be true, as any text is
+                raise SettingsError(f"{name} is {getattr(self, name)!r}, but it must be True or False.")
+        if not (isinstance(self.relabel, bool) or self.relabel == "propose"):
             raise SettingsError(f"relabel is {self.relabel!r}, but it must be True, False or 'propose'.")
         check_beta(self.beta)
         check_margin(self.rank_margin, "rank margin (delta1)")

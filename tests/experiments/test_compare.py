@@ -1,5 +1,6 @@
 """Comparisons: the grid, what counts as done, and what becomes of the others when one stops."""
 
+import json
 import os
 import time
 
@@ -8,7 +9,7 @@ import pytest
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
-from scn_fastai.experiments.compare import cells, compare
+from scn_fastai.experiments.compare import cells, compare, made_by, made_of
 from scn_fastai.experiments.fit import TrainSettings
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
@@ -40,6 +41,61 @@ def test_progress_counts_every_epoch_and_an_interrupted_run_goes_on(tmp_path):
     (tmp_path / "plain-seed1" / "summary.json").unlink()  # killed between its last epoch and its summary
     again = compare(grid, 1)
     pd.testing.assert_series_equal(runs["accuracy_last"], again["accuracy_last"])
+
+
+def changed(cell, **values):
+    """The run of a cell as another version left it."""
+    path = cell.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["scn"] |= {name: v for name, v in values.items() if v is not None}
+    settings["scn"] = {name: v for name, v in settings["scn"].items() if values.get(name, 0) is not None}
+    path.write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "words"),
+    [
+        ("default", {"noise_needed": 0.11}, "noise_needed 0.11, now 0.08"),
+        ("default", {"noise_steady": None}, "noise_steady None, now 0.9"),
+        ("plain", {"noise_needed": 0.11, "noise_steady": None}, None),  # nothing waits there
+        ("plain", {"aside": None}, None),  # it came later, and is off
+        ("plain", {"rank_margin": 0.3}, "rank_margin 0.3, now 0.15"),
+    ],
+)
+def test_a_run_of_a_recipe_that_meant_something_else_is_not_done(tmp_path, recipe, values, words):
+    (cell,) = cells([recipe], [0], TRAIN, SOURCE, tmp_path)
+    first = compare([cell])
+    changed(cell, **values)
+    if words is None:
+        pd.testing.assert_frame_equal(compare([cell]), first)
+        return
+    with pytest.raises(RunError, match=words):
+        compare([cell])
+    (cell.folder / "summary.json").unlink()
+    with pytest.raises(RunError, match=words):  # nor does it go on
+        compare([cell])
+
+
+def test_a_method_with_other_options_is_not_done(tmp_path):
+    (cell,) = cells(["smoothing"], [0], TRAIN, SOURCE, tmp_path)
+    compare([cell])
+    path = cell.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings["options"] == {"eps": 0.1}
+    path.write_text(json.dumps(settings | {"options": {"eps": 0.2}}))
+    with pytest.raises(RunError, match="eps 0.2, now 0.1"):
+        compare([cell])
+
+
+def test_a_run_says_which_code_began_it(tmp_path):
+    (cell,) = cells(["plain"], [0], TRAIN, SOURCE, tmp_path)
+    compare([cell])
+    assert made_of(cell.folder) == made_by() and made_by()["fastai"]
+    path = cell.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["made_by"]
+    path.write_text(json.dumps(settings))
+    assert made_of(cell.folder) == {"scn_fastai": "", "torch": "", "fastai": "", "commit": ""}
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

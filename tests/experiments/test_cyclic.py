@@ -27,6 +27,11 @@ def test_the_rate_falls_in_a_line_and_starts_again():
         CyclicRate(0)
 
 
+def test_no_cyclic_epochs_are_one_sentence_before_anything_is_trained():
+    with pytest.raises(SettingsError, match="-5 cyclic epochs make no sense"):
+        train_cyclic(small_faces(160, 40, size=16), TRAIN, epochs=-5)
+
+
 def test_the_second_stage_has_its_rates_and_finds_wrong_labels(monkeypatch):
     clean = small_faces(160, 40, size=16)
     noisy = clean.with_labels(flip_labels(clean.part("train").samples["label"], 0.3, seed=1, classes=CLASSES).labels)

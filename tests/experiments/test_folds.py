@@ -1,5 +1,6 @@
 """Out-of-fold predictions: who trains on what, what is kept, and that a network never saw what it judges."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +69,15 @@ def test_held_out_networks_find_wrong_labels_and_are_kept(noisy, tmp_path, monke
     again = out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds", tell=lines.append)
     np.testing.assert_array_equal(again.probs, found.probs)
     assert lines == [f"fold {i} of 3 was there" for i in (1, 2, 3)]
+    file = tmp_path / "folds" / "folds.json"
+    about = json.loads(file.read_text())
+    del about["train"]["oversample"], about["scn"]["aside"]  # of a version without them
+    file.write_text(json.dumps(about))
+    np.testing.assert_array_equal(out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds").probs, found.probs)
+    file.write_text(json.dumps(about | {"scn": about["scn"] | {"rank_margin": 0.3}}))
+    with pytest.raises(RunError, match="holds the folds of another training"):
+        out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds")
+    file.write_text(json.dumps(about))
     with pytest.raises(RunError, match="holds the folds of another training"):
         out_of_fold(noisy, "default", TRAIN, 3, folder=tmp_path / "folds")
 

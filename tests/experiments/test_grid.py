@@ -9,7 +9,7 @@ import pytest
 
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
-from scn_fastai.experiments import grid
+from scn_fastai.experiments import compare, grid
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.grid import (
     SIZES,
@@ -90,6 +90,9 @@ def test_a_finished_run_is_never_run_again_and_a_failed_one_costs_no_other(tmp_p
     other = Experiment("table4", "one line", LINES[:1], ())
     assert run_experiment(other, TINY, [0], tmp_path)["accuracy_last"].notna().all()  # the training of table 2
     assert ran == ["plain", "paper", "paper"] and table["accuracy_last"].notna().all() and "error" not in table
+    monkeypatch.setattr(compare, "made_by", lambda: {"commit": "a later one"})
+    again = run_experiment(ASKED, TINY, [0], tmp_path)  # the code that trained them, not the one that reads them
+    assert again["commit"].tolist() == table["commit"].tolist() and (again["torch"] != "").all()
 
 
 def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):

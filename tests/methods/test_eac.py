@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.layers import AdaptiveConcatPool2d
 from small_faces import small_faces
 from torch import nn
 
@@ -121,8 +122,11 @@ def test_the_loss_does_not_run_away_at_the_learning_rate_of_the_others():
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        ([nn.Flatten(), nn.Linear(12, 3)], "has no AdaptiveAvgPool2d"),
-        ([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 9), nn.Linear(9, 3)], "has other inputs"),
+        ([nn.Flatten(), nn.Linear(12, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 9), nn.Linear(9, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 3)], "Sequential does not"),
+        ([AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(6, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(2), nn.Conv2d(3, 9, 2), nn.Flatten(), nn.Linear(9, 3)], "has other inputs"),
     ],
 )
 def test_a_network_without_maps_is_one_sentence(layers, words):

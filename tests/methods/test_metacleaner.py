@@ -8,10 +8,11 @@ import pytest
 import torch
 from made_methods import TRAIN, Batches, fitted
 from small_faces import small_faces
+from torch import nn
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import face_learner
-from scn_fastai.methods.metacleaner import NoisyWeighting, group_order, hallucinate
+from scn_fastai.methods.metacleaner import MetaCleaner, NoisyWeighting, group_order, hallucinate
 
 
 def clean_by_loops(features, net):
@@ -100,6 +101,13 @@ class Plain(Batches):
     def after_loss(self):
         if self.training:
             self.losses.append(torch.nn.functional.cross_entropy(self.learn.pred, self.learn.yb[0]).item())
+
+
+def test_a_batch_smaller_than_a_group_is_plain_cross_entropy():
+    learn = face_learner(small_faces(96, 32, size=24), "metacleaner", TRAIN)
+    callback = next(cb for cb in learn.cbs if isinstance(cb, MetaCleaner))
+    logits, label = torch.randn(2, 8), torch.tensor([1, 3])
+    assert torch.equal(callback.batch_loss(logits, label, torch.arange(2)), nn.functional.cross_entropy(logits, label))
 
 
 def test_single_adds_the_loss_of_each_face():

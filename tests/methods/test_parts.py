@@ -8,7 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fastai.callback.data import WeightedDL
 from fastai.callback.schedule import lr_find  # noqa: F401
+from fastai.data.load import DataLoader
 from fastai.learner import Callback
 from fastai.optimizer import SGD
 from made_methods import TRAIN, fitted, summary
@@ -16,9 +18,10 @@ from small_faces import CLASSES, small_faces
 from torch import nn
 
 from scn_fastai.cli import main
+from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import face_learner
 from scn_fastai.methods import METHODS
-from scn_fastai.methods.parts import MethodCallback, add_callback, plain_logits
+from scn_fastai.methods.parts import MethodCallback, add_callback, check_order, plain_logits
 from scn_fastai.training.network import build_network
 from scn_fastai.training.predict import predictor
 from scn_fastai.training.run import Run
@@ -97,6 +100,30 @@ def test_the_loader_gets_its_order_back_after_an_interrupt(name):
         assert "shuffle_fn" in vars(learn.dls.train)
         learn.validate()
     assert "shuffle_fn" not in vars(learn.dls.train) and sorted(learn.dls.train.get_idxs()) == list(range(96))
+
+
+@pytest.mark.parametrize("name", ["elr", "metacleaner", "upsample"])
+def test_an_order_of_ones_own_is_there_again_after_the_fit(name):
+    learn = face_learner(voted(), name, TRAIN)
+    own = learn.dls.train.shuffle_fn = lambda indices: indices[::-1]
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.01)
+    assert vars(learn.dls.train)["shuffle_fn"] is own
+
+
+@pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "upsample"])
+def test_a_loader_that_would_not_ask_for_the_order_is_one_sentence(name):
+    learn = face_learner(voted(), name, TRAIN)
+    learn.dls.train.shuffle = False
+    with learn.no_bar(), learn.no_logging(), pytest.raises(SettingsError, match="chooses the order of the training"):
+        learn.fit(1, 0.01)
+
+
+def test_a_loader_with_weights_draws_in_its_own_way():
+    dl = WeightedDL(list(range(8)), bs=4, shuffle=True, wgts=[1] * 8)
+    with pytest.raises(SettingsError, match="has no weights"):
+        check_order(dl, "upsample")
+    check_order(DataLoader(list(range(8)), bs=4, shuffle=True), "upsample")
 
 
 def test_the_list_has_them_with_their_cards(capsys):

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from scn_fastai.errors import SettingsError
-from scn_fastai.training.settings import CHOICES, PRESETS, SCNSettings, preset
+from scn_fastai.training.settings import CHOICES, FLAGS, PRESETS, SCNSettings, preset
 
 STEP = {"evidence": "step", "relabel_from": 10, "weight_from": 0, "budget": None, "aside": 0}
 
@@ -36,6 +36,19 @@ def test_the_released_code_differs_from_the_paper_where_the_notes_say_so():
         "weighted_inference": True,
         "bias": True,
     }
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", ["no", 1, 0, None])
+def test_yes_or_no_is_true_or_false(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is {value!r}, but it must be True or False"):
+        SCNSettings().change(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None])
+def test_relabel_is_true_false_or_propose(value):
+    with pytest.raises(SettingsError, match="must be True, False or 'propose'"):
+        SCNSettings().change(relabel=value)
 
 
 def test_the_default_is_our_recipe_and_plain_settings_are_it():
