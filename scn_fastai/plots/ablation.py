@@ -75,6 +75,8 @@ def points_of(table: pd.DataFrame, x: str, y: str = "accuracy_last", family: str
         families = [f"{name}, {words}" for name, words in zip(families, labels, strict=True)]
     known = table.assign(_y=values, _row=np.arange(len(table)), _family=families)
     known = known[known["_y"].notna()]
+    if "folder" in known:  # lines of an experiment may share a training: it counts once
+        known = known.drop_duplicates(["folder", "_y"])
     found = {}
     for name, own in known.groupby("_family", sort=False):
         points = [Point(at, g["_y"].to_numpy(), g["_row"].to_numpy()) for at, g in own.groupby(x, sort=True)]

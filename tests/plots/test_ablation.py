@@ -52,6 +52,14 @@ def test_a_setting_orders_its_family():
     assert list(varied(runs, "gamma")) == ["paper"] and [p.x for p in varied(runs, "beta")["paper"]] == [0.7, 0.9]
 
 
+def test_a_training_that_several_lines_share_counts_once():
+    runs = table().assign(folder=[f"clean/{i}" for i in range(len(table()))])
+    shared = pd.concat([runs, runs[runs["recipe"] == "paper"]], ignore_index=True)
+    (alone,) = [p for p in points_of(runs, "gamma")["paper"] if p.x == 0.5]
+    (point,) = [p for p in points_of(shared, "gamma")["paper"] if p.x == 0.5]
+    assert point.values.tolist() == alone.values.tolist() and point.sd == alone.sd
+
+
 def test_noise_levels_are_families_of_their_own():
     runs = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
     assert set(varied(runs, "gamma")) == {"paper, labels as they are", "paper, 30% wrong labels"}
