@@ -81,7 +81,8 @@ def decode_image(
     height of the part to take, cut off at the edges of the image; NaN takes all of it.
 
     Raises:
-        UnfitImage: it has more than `LARGEST` pixels, or less than half of the box lies in it.
+        UnfitImage: it has more than `LARGEST` pixels, less than half of the box lies in it, or its pixels are numbers
+            beyond 16 bits or fractions.
     """
     if isinstance(data, np.ndarray):
         data = Image.fromarray(_uint8(data))
@@ -95,10 +96,21 @@ def decode_image(
         grey = image.mode in GREY_MODES
     if box is not None and np.isfinite(box).all():
         image = image.crop(_inside(box, image.size))
-    image = image.convert("L" if grey else "RGB")
+    image = _eight_bits(image).convert("L" if grey else "RGB")
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits brought to 8, which PIL would cut off at 255: all white."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    low, high = np.min(image), np.max(image)
+    if image.mode == "F" or low < 0 or high > 65535:
+        raise UnfitImage(f"its pixels are numbers of mode {image.mode}, {low:g} to {high:g}: save it with 8 or 16 bits")
+    deep = image.mode.startswith("I;16") or high > 255
+    return Image.fromarray((np.asarray(image).astype(np.int64) >> (8 if deep else 0)).astype(np.uint8))
 
 
 def decode_all(

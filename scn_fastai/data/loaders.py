@@ -311,6 +311,11 @@ def face_loaders(
         if not len(rows[split]):
             raise DataError(f"There are no {split} faces in {faces.account.source}: mark some as {split}.")
     codes = torch.from_numpy(faces.label_codes())
+    if len(rows["train"]) < batch_size:
+        raise DataError(
+            f"A batch of {batch_size} is more than the {len(rows['train'])} training faces, so there would be nothing "
+            "to train on: choose a smaller batch size."
+        )
     device = torch.device(device) if device is not None else default_device()
     if convention is None:
         mean, std = stats or image_stats(faces.images, rows["train"])

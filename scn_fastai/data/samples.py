@@ -141,17 +141,18 @@ class FaceSet:
         changed.label_codes()
         return changed
 
-    def label_codes(self, column: str = "label") -> np.ndarray:
-        """The labels of one column as int64 positions in `classes`, shape [N]."""
+    def label_codes(self, column: str = "label", split: str | None = None) -> np.ndarray:
+        """The labels of one column as int64 positions in `classes`, shape [N]; ``split``: of its faces alone."""
         if column not in self.samples.columns:
             have = ", ".join(self.samples.columns)
             raise DataError(f"The table has no column {column!r}: it has {have}.")
-        labels = self.samples[column]
+        samples = self.samples if split is None else self.samples.iloc[self.rows(split)]
+        labels = samples[column]
         codes = pd.Index(self.classes).get_indexer(pd.Index(labels)).astype(np.int64)
         outside = np.flatnonzero(codes < 0)
         if len(outside):
             row = int(outside[0])
-            value, image = labels.iloc[row], self.samples["image"].iloc[row]
+            value, image = labels.iloc[row], samples["image"].iloc[row]
             what = "has no label" if pd.isna(value) else f"is labelled {value!r}, which is not a class"
             raise DataError(
                 f"Row {row} ({image}) {what} in column {column!r} ({len(outside):,} such rows): "

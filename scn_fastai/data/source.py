@@ -65,16 +65,17 @@ class Source:
 
     def _flipped(self, faces: FaceSet, seed: int) -> np.ndarray:
         """Label codes of the training faces, some of them wrong."""
-        train, kind, how = faces.part("train"), self.noise_kind, {}
-        codes = train.label_codes()
-        if kind == "human" and not set(DOUBT_COLUMNS) <= set(train.samples):
+        train, kind, how = faces.samples.iloc[faces.rows("train")], self.noise_kind, {}
+        codes = faces.label_codes(split="train")
+        if kind == "human" and not set(DOUBT_COLUMNS) <= set(train):
             kind = "confusion"
             faces.account.notes.append(
                 "nothing says which of these faces are uncertain: labels are flipped along the confusions that people "
                 "make, of all faces alike"
             )
         elif kind == "human":
-            how = {"doubt": face_doubt(train.samples), "second": train.samples.get("second")}
+            table = train.reset_index(drop=True)
+            how = {"doubt": face_doubt(table), "second": table.get("second")}
         return flip_labels(codes, self.noise, kind=kind, seed=seed, classes=faces.classes, **how).labels
 
     def _read(self) -> FaceSet:

@@ -18,6 +18,7 @@ from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.fit import TellEpochs, TrainSettings, train_faces
 from scn_fastai.experiments.recipes import changed_since
+from scn_fastai.training.checkpoint_file import sha256
 from scn_fastai.training.run import finish_swap
 
 KILLED = (
@@ -168,6 +169,7 @@ def finished(cell: Cell) -> dict | None:
                 f"{cell.folder} holds a run with other settings ({_difference(name, stored, value)}): choose another "
                 "--out, or remove that folder."
             )
+    _check_backbone(settings, cell)
     changed = changed_since(settings, cell.recipe)
     if changed:
         words = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changed.items())
@@ -176,6 +178,16 @@ def finished(cell: Cell) -> dict | None:
             "--out, or remove that folder."
         )
     return json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+
+
+def _check_backbone(settings: dict, cell: Cell) -> None:
+    """The backbone's file must be the one that the run began with."""
+    file, known = cell.train.pretrained, settings.get("pretrained", {}).get("sha256")
+    if file and known and Path(file).is_file() and sha256(file) != known:
+        raise RunError(
+            f"{cell.folder} holds a run from another backbone than {file} is now: choose another --out, or remove that "
+            "folder."
+        )
 
 
 def _difference(name: str, stored, value) -> str:

@@ -207,10 +207,10 @@ def _new_run(
 
 def _truth_codes(faces: FaceSet) -> np.ndarray | None:
     """True label codes of the training faces, or None where they are not all known."""
-    train = faces.part("train")
-    if "true_label" not in train.samples or train.samples["true_label"].isna().any():
+    table = faces.samples.iloc[faces.rows("train")]
+    if "true_label" not in table or table["true_label"].isna().any():
         return None
-    return train.label_codes("true_label")
+    return faces.label_codes("true_label", split="train")
 
 
 def train_faces(
@@ -333,7 +333,7 @@ def _known(value: float | None) -> float | None:
 
 
 def _check_faces(faces: FaceSet, train: TrainSettings) -> None:
-    codes = faces.part("train").label_codes()
+    codes = faces.label_codes(split="train")
     counts = np.bincount(codes, minlength=len(faces.classes))
     empty = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
     if empty:

@@ -1,6 +1,6 @@
 """Balanced sampling: each class is drawn equally often, with faces of rare classes repeated."""
 
-from types import MethodType
+from typing import NamedTuple
 
 import torch
 from fastai.learner import Callback, Learner
@@ -47,18 +47,24 @@ class Upsample(Callback):
 
     def before_train(self) -> None:
         """Put the order in place of the loader's own."""
-        scn, dl = self.learn.scn, self.learn.dls.train
-        dl.balanced_by = scn.ledger.current.cpu(), scn.history.n_classes, self.power
-        put_order(dl, MethodType(_shuffle_balanced, dl))
+        scn = self.learn.scn
+        order = _Balanced(scn.ledger.current.cpu(), scn.history.n_classes, self.power)
+        put_order(self.learn.dls.train, order.draw)
 
     def after_train(self) -> None:
         """Give the loader its own order back."""
         undo_order(self.learn.dls.train)
-        vars(self.learn.dls.train).pop("balanced_by", None)
 
 
-def _shuffle_balanced(dl, indices: list[int]) -> list[int]:
-    return balanced_order(*dl.balanced_by).tolist()
+class _Balanced(NamedTuple):
+    """The arguments of `balanced_order`, and the order as a method that a loader can be pickled with."""
+
+    label: Tensor
+    n_classes: int
+    power: float
+
+    def draw(self, indices: list[int]) -> list[int]:
+        return balanced_order(*self).tolist()
 
 
 def prepare(learn: Learner, faces=None, power: float = 1.0) -> None:

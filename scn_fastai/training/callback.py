@@ -18,6 +18,7 @@ from scn_fastai.core import (
     weighted_logits,
 )
 from scn_fastai.errors import RunError, SCNError, SettingsError
+from scn_fastai.training.callback_state import check_free
 from scn_fastai.training.head import ImportanceHead, attach_head, check_parallel, detach_head, find_head, take_over
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.indices import batch_index, check_loader, forget_order, given_labels, record_order
@@ -84,6 +85,7 @@ class SCNCallback(Callback):
         if learn is None and self._learn is not None:
             self._detach()
         elif learn is not None:
+            check_free(self._learn, learn)
             self._attach(learn)
         vars(self)["_learn"] = learn
 
@@ -144,7 +146,7 @@ class SCNCallback(Callback):
         """Check what would train silently wrong; start the records."""
         learn = self.learn
         self._drop_columns()  # an interrupted fit left them
-        if learn.lock.locked():  # validate() and get_preds() fire this event too; only they hold the lock
+        if learn.lock.locked() or learn.opt is None:  # validate(), get_preds() and summary() fire this event too
             return
         self._check()
         self._start_records(learn.dls)

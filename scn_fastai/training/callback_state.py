@@ -1,6 +1,15 @@
 """What callbacks carry from epoch to epoch, for a Run to keep and to bring back."""
 
-from scn_fastai.errors import RunError
+from scn_fastai.errors import RunError, SettingsError
+
+
+def check_free(before, learn) -> None:
+    """Raise one sentence if a callback that is on one Learner is put on another."""
+    if before is not None and before is not learn:
+        raise SettingsError(
+            "This SCNCallback holds the labels and the history of another Learner: make a new one, or take it off "
+            "there first (learn.remove_cb)."
+        )
 
 
 def callback_states(learn) -> dict[str, dict]:

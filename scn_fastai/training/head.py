@@ -57,7 +57,8 @@ class ImportanceHead(nn.Module):
         if self.training or self.keep_alpha:
             self.alpha = attention_weights(features.flatten(1), self.attention_weight, self.attention_bias)
         if self.dropout is not None:
-            features = self.dropout(features)
+            in_place = getattr(self.dropout, "inplace", False)  # alpha's gradient needs the features as they were
+            features = self.dropout(features.clone() if in_place else features)
         logits = nn.functional.linear(features, self.weight, self.bias)
         if self.training:
             self.logits = logits

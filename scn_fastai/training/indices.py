@@ -1,7 +1,5 @@
 """Which sample is this? The order in which a fastai DataLoader draws, and the given labels of its data set."""
 
-from types import MethodType
-
 import numpy as np
 import torch
 from fastai.data.load import DataLoader
@@ -15,11 +13,12 @@ def record_order(dl: DataLoader) -> None:
 
     fastai gives no index with a batch. It does draw the whole order in the main process before the first
     batch, whatever the number of workers, so that is the place to listen. A bound method (not a closure) is
-    put in place of ``get_idxs``: it does not travel into ``dl.new``, ``get_preds`` or an export.
+    put in place of ``get_idxs``: it does not travel into ``dl.new``, ``get_preds`` or an export; and it is one of a
+    class, so that the loader can be pickled, as for workers that are started anew.
     """
     if "original_get_idxs" not in vars(dl):
         dl.original_get_idxs = dl.get_idxs
-        dl.get_idxs = MethodType(_draw_and_remember, dl)
+        dl.get_idxs = _Order(dl).draw_and_remember
 
 
 def check_loader(dl: DataLoader) -> None:
@@ -45,10 +44,16 @@ def forget_order(dl: DataLoader) -> None:
             dl.get_idxs = original
 
 
-def _draw_and_remember(self) -> list[int]:
-    drawn = list(self.original_get_idxs())
-    self.drawn_order = torch.as_tensor(drawn)
-    return drawn
+class _Order:
+    """Draws for a DataLoader, and leaves the order with it."""
+
+    def __init__(self, dl: DataLoader):
+        self.dl = dl
+
+    def draw_and_remember(self) -> list[int]:
+        drawn = list(self.dl.original_get_idxs())
+        self.dl.drawn_order = torch.as_tensor(drawn)
+        return drawn
 
 
 def batch_index(dl: DataLoader, start: int, size: int, device: torch.device) -> Tensor:

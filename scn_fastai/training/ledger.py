@@ -259,7 +259,8 @@ class LabelLedger:
         Raises:
             DataError: it belongs to another training set.
         """
-        device, given = self.current.device, state["given"].cpu()
+        state = {name: value.cpu() for name, value in state.items()}  # fastai loads a checkpoint onto the GPU
+        device, given = self.current.device, state["given"]
         if not torch.equal(given, self.given.cpu()):
             raise DataError(
                 f"This label ledger was made for another training set ({len(given)} samples there, "
@@ -296,6 +297,19 @@ class LabelLedger:
         self._start_buffers()
         undone, by_rule = last["by"] == "undo", _decided_by_rule(self._rows, last["sample"].to_numpy())
         self._held[samples] = _tensor(np.where(undone, by_rule, last["by"] != "rule"))
+
+    def take_over(self, rows: pd.DataFrame) -> None:
+        """Add what persons decided elsewhere since this record was stored: ``rows`` is what is stored now."""
+        mine, theirs = self._rows, rows[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+        n = min(len(mine), len(theirs))
+        a, b = mine.head(n), theirs.head(n)
+        same = ((a == b) | (a.isna() & b.isna())).all(axis=1).to_numpy()
+        new = theirs.iloc[n if same.all() else int(same.argmin()) :]
+        new = new[new["by"] != "rule"]
+        if len(new):
+            device = self.current.device
+            self.to("cpu").replay(pd.concat([mine, new] if len(mine) else [new]), self._epoch, self.proposal_rows())
+            self.to(device)
 
     # -- inside ------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from scn_fastai.training.callback_state import callback_states, load_callback_st
 from scn_fastai.training.folders import finish_swap, old_folder, swap
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.ledger import LabelLedger
+from scn_fastai.training.processes import n_processes
 
 FORMAT = 1
 MUST_HAVE = ("settings.json", "samples.parquet", "ledger.parquet", "history/epochs.parquet", "model.safetensors")
@@ -175,6 +176,8 @@ class Run:
             finish_swap(place)
             shutil.rmtree(new, ignore_errors=True)
             (new / "history").mkdir(parents=True)
+            if self._on_disk and n_processes() == 1 and (place / "ledger.parquet").exists():
+                self.ledger.take_over(pd.read_parquet(place / "ledger.parquet"))  # of `save_labels` in a notebook, say
             self._write(new, weights, resume)
             swap(new, place)
         except UNWRITABLE as error:

@@ -41,7 +41,8 @@ class TruthColumns(Callback):
         found = repair_measures(scn.ledger.given, scn.ledger.current, self.truth)
         names = ("relabel_precision", "relabel_recall", "relabel_harm")
         figures = {name: found[name] for name in names} | {"label_accuracy": found["label_accuracy_after"]}
-        logits, seen = (torch.from_numpy(a[-1].copy()) for a in (scn.history.logits, scn.history.seen))
+        epoch = scn.history.epoch_arrays(scn.history.epoch - 1)
+        logits, seen = torch.from_numpy(epoch["logits"].copy()), torch.from_numpy(~np.isnan(epoch["alpha"]))
         figures["train_accuracy_true"] = label_accuracy(logits, seen, self.truth)
         scn.history.note(**figures)
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from scn_fastai.data.images import UnfitImage, decode_image
 from scn_fastai.data.readers.folder import read_csv, read_folder
 from scn_fastai.errors import DataError
 
@@ -71,6 +72,16 @@ def test_colour_stays_colour_and_sizes_must_agree(plain):
     assert read_folder(plain, size=12).images.shape == (17, 12, 12, 3)
 
 
+def test_grey_of_16_bits_keeps_its_shades_and_fractions_are_refused(tmp_path):
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(decode_image(tmp_path / "deep.png"), ramp >> 8)
+    np.testing.assert_array_equal(decode_image(tmp_path / "deep.png", grey=False)[..., 1], ramp >> 8)
+    Image.fromarray(ramp.astype(np.float32) / 65535).save(tmp_path / "fractions.tif")
+    with pytest.raises(UnfitImage, match="numbers of mode F, 0 to 1: save it with 8 or 16 bits"):
+        decode_image(tmp_path / "fractions.tif")
+
+
 def test_unreadable_images_are_reported_and_dropped(plain):
     whole = (plain / "zebra" / "03.png").read_bytes()
     (plain / "zebra" / "03.png").write_bytes(whole[:50])
@@ -129,6 +140,19 @@ def test_csv_with_splits_truth_and_votes(plain, table):
 def test_csv_without_splits_and_with_numbers_as_labels(plain, table):
     faces = read_csv(write(table, plain, label=(table["label"] == "ant").astype(int)))
     assert faces.classes == ["0", "1"] and len(faces.part("valid")) == 3
+
+
+def test_labels_are_stripped_and_none_may_be_a_class(plain, table):
+    labels = table["label"].where(table.index % 2 == 0, " " + table["label"] + " ").str.replace("zebra", "None")
+    faces = read_csv(write(table, plain, label=labels))
+    assert faces.classes == ["None", "ant"]
+
+
+def test_an_image_with_two_labels_is_one_sentence_and_with_one_a_note(plain, table):
+    with pytest.raises(DataError, match=f"names {table['path'][0]} more than once, with different labels"):
+        read_csv(write(pd.concat([table, table[:1].assign(label="zebra")]), plain))
+    faces = read_csv(write(pd.concat([table, table[:1]]), plain))
+    assert any("1 rows name an image that an earlier row named" in note for note in faces.account.notes)
 
 
 def test_missing_files_are_dropped(plain, table):

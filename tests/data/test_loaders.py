@@ -256,6 +256,8 @@ def test_bad_settings_are_one_sentence():
         face_loaders(faces, batch_size=0, device="cpu")
     with pytest.raises(DataError, match="image size of -3 pixels makes no sense"):
         face_loaders(faces, size=-3, device="cpu")
+    with pytest.raises(DataError, match="A batch of 51 is more than the 50 training faces"):
+        face_loaders(faces, 51, device="cpu")
     faces.samples.loc[4, "label"] = None
     with pytest.raises(DataError, match="Row 4 .4. has no label in column 'label'"):
         face_loaders(faces, device="cpu")

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.compare import cells, compare, made_by, made_of
 from scn_fastai.experiments.fit import TrainSettings
+from scn_fastai.training.checkpoint_file import sha256
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
 SOURCE = Source("rendered", limit=48, noise=0.3)
@@ -73,6 +75,22 @@ def test_a_run_of_a_recipe_that_meant_something_else_is_not_done(tmp_path, recip
         compare([cell])
     (cell.folder / "summary.json").unlink()
     with pytest.raises(RunError, match=words):  # nor does it go on
+        compare([cell])
+
+
+def test_a_run_from_another_backbone_is_not_done(tmp_path):
+    (cell,) = cells(["plain"], [0], TRAIN, SOURCE, tmp_path / "out")
+    compare([cell])
+    file = tmp_path / "backbone.pt"
+    file.write_bytes(b"one")
+    cell = replace(cell, train=replace(TRAIN, pretrained=str(file)))
+    path = cell.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["train"]["pretrained"] = str(file)
+    path.write_text(json.dumps(settings | {"pretrained": {"sha256": sha256(file)}}))
+    compare([cell])
+    file.write_bytes(b"two")
+    with pytest.raises(RunError, match="holds a run from another backbone than .*backbone.pt is now"):
         compare([cell])
 
 

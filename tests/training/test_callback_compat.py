@@ -33,7 +33,7 @@ from matplotlib import pyplot as plt
 from torchvision.models import resnet18
 
 from scn_fastai import SCNCallback
-from scn_fastai.errors import DataError
+from scn_fastai.errors import DataError, SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.network import CPUAutocast
 
@@ -338,6 +338,27 @@ def test_a_callback_pickles_without_its_records(picture_learner):
     learn.remove_cb(scn := learn.scn)
     twin = pickle.loads(pickle.dumps(scn))
     assert twin.settings == scn.settings and twin.ledger is None and scn.ledger is not None
+
+
+def test_a_callback_is_on_one_learner_at_a_time(picture_learner):
+    scn = SCNCallback()
+    first = picture_learner(scn)
+    first.fit(1)
+    with pytest.raises(SettingsError, match="holds the labels and the history of another Learner: make a new one"):
+        picture_learner(scn)
+    first.remove_cb(scn)
+    picture_learner(scn)
+
+
+def test_a_summary_can_be_asked_for_before_the_first_fit(picture_learner):
+    assert "Total params" in str(picture_learner(SCNCallback()).summary())
+
+
+def test_loaders_are_pickled_after_a_fit_as_before(picture_learner):
+    learn = picture_learner(SCNCallback())
+    learn.fit(1)
+    twin = pickle.loads(pickle.dumps(learn.dls.train))
+    assert len(list(twin)) == len(learn.dls.train)
 
 
 def test_a_learner_can_be_copied(picture_learner):

@@ -109,6 +109,15 @@ def test_detaching_restores_the_modules_and_parameter_objects(make, x):
     assert find_head(restored) is None and restored(x).equal(plain) and not any(m.training for m in restored.modules())
 
 
+def test_a_dropout_that_works_in_place_leaves_alpha_its_features():
+    """As in torchvision's efficientnet and mobilenet_v3."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5, inplace=True), nn.Linear(8, 3))
+    model, head = attach_head(model)
+    logits = model.train()(torch.randn(6, 4))
+    (head.alpha[:, None] * logits).sum().backward()
+    assert head.attention_weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_head_is_in_the_mode_of_its_layer_and_so_is_the_layer_again(training, x):
     model = Nested().train(training)

@@ -317,6 +317,35 @@ def test_an_empty_ledger_reads_like_any_other(tmp_path):
 
 
 @pytest.mark.gpu
+def test_a_state_that_fastai_moved_to_the_gpu_loads(ledger):
+    ledger.override(5, "sad")
+    state = {name: value.cuda() for name, value in ledger.state().items()}
+    twin = LabelLedger(ledger.given, ledger.classes)
+    twin.load_state(state)
+    assert same(twin, ledger)
+
+
+def test_decisions_that_were_stored_elsewhere_are_taken_over():
+    """A notebook reviews while a terminal trains: what it stored is newer than what the training knows."""
+    mine, theirs = (LabelLedger([0] * 6, CLASSES) for _ in range(2))
+    for ledger in (mine, theirs):
+        propose(ledger, [0, 1], 2)
+        ledger.flush(0)
+    theirs.override([3, 4], "sad")
+    theirs.override(1, 1)
+    theirs.undo([0])
+    propose(mine, [1, 2], 3)
+    mine.flush(1)
+    mine.take_over(theirs.rows())
+    assert mine.current.tolist() == [0, 1, 3, CLASSES.index("sad"), CLASSES.index("sad"), 0]
+    assert mine.held.tolist() == [True, True, False, True, True, False]
+    before = mine.rows()
+    mine.take_over(before)  # nothing new
+    pd.testing.assert_frame_equal(mine.rows(), before)
+    assert before["by"].tolist() == ["rule"] * 4 + ["person"] * 3 + ["undo"]
+
+
+@pytest.mark.gpu
 def test_a_ledger_on_a_gpu_records_there_and_comes_back(ledger):
     ledger.to("cuda")
     propose(ledger, [0, 1], 2)

@@ -352,6 +352,20 @@ def test_labels_are_not_saved_over_a_run_that_went_on(blobs, blob_learner, tmp_p
         Run(tmp_path / "nowhere", run.samples, run.classes).save_labels()
 
 
+def test_decisions_that_are_saved_while_a_training_runs_are_in_its_next_epoch(
+    blobs, blob_learner, tmp_path, seed_everything
+):
+    settings = BUSY | {"relabel": "propose", "weight_from": 0}
+    learn = train(blobs, blob_learner, seed_everything, 2, run=tmp_path / "run", **settings)
+    run = Run.load(tmp_path / "run")
+    run.ledger.override([5, 6], 1)
+    run.save_labels()
+    learn.fit(1, 0.01)
+    for ledger in (learn.scn.ledger, Run.load(tmp_path / "run").ledger):
+        assert ledger.held[[5, 6]].all() and ledger.current[[5, 6]].tolist() == [1, 1]
+        assert (ledger.rows()["by"] == "person").sum() == 2
+
+
 # ---- the setting ------------------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,13 @@ def list_csv(path: str | Path, classes: Sequence[str] | None = None, strict: boo
         raise DataError(f"Row {row} of {path} repeats the header: remove it.")
     table = _whole_rows(table, path, account, strict)
     table = table.assign(image=table["path"], split=_splits(table, path), label=table["label"].astype(str))
+    again = table["path"].duplicated(keep=False) & (table.groupby("path")["label"].transform("nunique") > 1)
+    if again.any():
+        twice = table.loc[again, "path"].iloc[0]
+        raise DataError(f"{path} names {twice} more than once, with different labels: keep the row that is right.")
+    same = int(table["path"].duplicated().sum())
+    if same:
+        account.notes.append(f"{same:,} rows name an image that an earlier row named: it can lie in two splits")
     table["file"] = [str(path.parent / name.strip().replace("\\", "/")) for name in table["path"]]
     names = None if classes is None else [str(name) for name in classes]
     return _listing(table, names, account)
@@ -102,7 +109,9 @@ def _whole_rows(table: pd.DataFrame, path: Path, account: ReadAccount, strict: b
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        table = read_table(path.read_bytes(), str(path), dtype=str)
+        # Only an empty cell is empty: "None" may be the name of a class.
+        table = read_table(path.read_bytes(), str(path), dtype=str, keep_default_na=False, na_values=[""])
+        table = table.apply(lambda column: column.str.strip())
         table.columns = [str(name).strip() for name in table.columns]
         votes = [name for name in table.columns if name.startswith("vote_")]
         return table.assign(**{name: pd.to_numeric(table[name]) for name in votes})
