@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from scn_fastai.core.microscope import digits_apart
 from scn_fastai.errors import DataError
 from scn_fastai.plots.style import BLUE, INK, VERMILION, markup, plain, sentence, tidy, unseen_words
 
@@ -56,7 +57,8 @@ def gap_words(groups: AlphaGroups, margin: float | None = None) -> str:
         words = ", ".join(f"mean alpha {mean:.2f}" for mean in groups.means.values())
     else:
         gap = groups.means["high"] - groups.means["low"]
-        words = f"alpha_H - alpha_L = {gap:.2f}"
+        digits = 2 if margin is None else digits_apart(gap, margin)
+        words = f"alpha_H - alpha_L = {gap:.{digits}f}"
         if margin is not None and gap >= margin:
             words += f", wider than the margin of {margin:g}: the rank loss is content"
         elif margin is not None:

@@ -43,7 +43,9 @@ def run_marks(run: Run, table: pd.DataFrame) -> Marks:
     all_alphas = [run.history.epoch_arrays(e)["alpha"] for e in range(run.history.epoch)]
     first, last = (end.reduce([end.reduce(alphas) for alphas in all_alphas]) for end in (np.fmin, np.fmax))  # skip NaN
     room = (np.floor(first * 20) / 20, np.ceil(last * 20) / 20) if np.isfinite(first) else (0.0, 1.0)
-    return Marks(split, scn.get("rank_margin"), scn.get("relabel_margin"), tuple(map(float, room)))
+    # What is averaged over epochs is compared with the margin there, not the doubt of this epoch that is shown.
+    relabel_margin = None if scn.get("evidence") == "averaged" else scn.get("relabel_margin")
+    return Marks(split, scn.get("rank_margin"), relabel_margin, tuple(map(float, room)))
 
 
 def epoch_words(run: Run, table: pd.DataFrame, epoch: int = -1) -> list[str]:
@@ -55,9 +57,17 @@ def epoch_words(run: Run, table: pd.DataFrame, epoch: int = -1) -> list[str]:
         epoch: counted from 0, or from the end.
     """
     groups = alpha_groups(table["alpha"].to_numpy(), table["low"].to_numpy(bool))
-    words = gap_words(groups, run.settings.get("scn", {}).get("rank_margin")) if groups.means else NOTHING_SEEN
+    words = gap_words(groups, _margin_of(run, epoch)) if groups.means else NOTHING_SEEN
     doctor = doctor_words(run, epoch)
     return [f"{words.rstrip('.')}."] + ([f"Alpha doctor: {doctor}"] if doctor else [])
+
+
+def _margin_of(run: Run, epoch: int) -> float | None:
+    """The rank margin of an epoch, None where no rank loss pulled."""
+    scn, epochs = run.settings.get("scn", {}), run.history.frame()
+    row = epochs.iloc[epoch] if len(epochs) else {}
+    pulled = scn.get("rank", True) and bool(row.get("weighting", True))
+    return row.get("rank_margin", scn.get("rank_margin")) if pulled else None
 
 
 def point_rows(table: pd.DataFrame) -> dict[str, np.ndarray]:

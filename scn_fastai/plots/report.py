@@ -99,7 +99,8 @@ class Facts:
     @property
     def margin(self) -> float | None:
         """The rank margin of the last epoch, None where no rank loss was used."""
-        if not self.scn.get("rank", True):
+        acted = "weighting" not in self.epochs or bool(self.epochs["weighting"].iloc[-1])
+        if not (self.scn.get("rank", True) and acted):
             return None
         if "rank_margin" in self.epochs:
             return float(self.epochs["rank_margin"].iloc[-1])

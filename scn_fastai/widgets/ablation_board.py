@@ -1,5 +1,6 @@
 """Many runs side by side: what each module and each setting of SCN does, with the spread over seeds."""
 
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,6 +84,7 @@ class AblationBoard(Panel):
         try:
             redraw(self.run_plot, training_curves(epochs_of(run["folder"])))
         except (RunError, KeyError):
+            redraw(self.run_plot, go.Figure())  # not the curves of the run before
             self.words.value += "<br>Only its figures are here, not its epochs."
 
     def frame(self) -> pd.DataFrame:
@@ -117,6 +119,7 @@ class AblationBoard(Panel):
     def _show(self, change=None) -> None:
         if change and change["owner"] is self.labels:  # other runs: the one that is open may not be among them
             self.chosen, self.words.value = None, HINT
+            redraw(self.run_plot, go.Figure())
         redraw(self.plot, self.figure())
         self.numbers.value = self.frame().to_html(index=False, border=0)
 
@@ -133,4 +136,4 @@ def run_words(run: pd.Series) -> str:
     """A run in a sentence of HTML: its name and the settings that the paper names."""
     shown = ("weight", "rank", "relabel", "gamma", "beta", "rank_margin", "relabel_margin", "noise")
     settings = ", ".join(f"{name} {run[name]}" for name in shown if name in run and pd.notna(run[name]))
-    return f"<b>{run['run']}</b>: {settings}"
+    return f"<b>{html.escape(str(run['run']))}</b>: {html.escape(settings)}"

@@ -217,6 +217,9 @@ class BatchMicroscope(Panel):
         labels = self._labels.copy()
         if report is not None:
             labels[samples] = report.label.numpy()
+        for word in {word["sample"]: word for word in self.grid.decisions}.values():  # a person's word goes before
+            if word["action"] != "undo":
+                labels[word["sample"]] = self.run.classes.index(word["label"])
 
         words = [] if report is None else [face_words(report, i) for i in range(len(samples))]
         longest = max(words, key=lambda text: text.count("\n"), default="")

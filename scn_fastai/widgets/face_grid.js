@@ -343,7 +343,8 @@ class View {
   }
 
   decide(kind, label) {
-    const focused = this.model.get("focused"), selected = this.model.get("selected");
+    const focused = this.model.get("focused");
+    const selected = this.model.get("selected").filter((s) => this.position.has(s)); // nobody decides on hidden faces
     const all = selected.length && (selected.includes(focused) || !this.position.has(focused));
     const samples = all ? selected : this.position.has(focused) ? [focused] : [];
     if (samples.length) this.ask({ kind, samples, label });

@@ -122,6 +122,25 @@ def test_marks_of_a_run(new_run):
     assert run_marks(run, table)[:3] == (None, None, None)
 
 
+def test_the_gap_is_measured_by_the_margin_where_the_rank_loss_pulled(new_run):
+    run = new_run()
+    table = sample_table(run)
+    assert "margin" in epoch_words(run, table)[0]
+    run.history._rows[-1]["weighting"] = False
+    assert "margin" not in epoch_words(run, table)[0]
+    run.history._rows[-1]["weighting"] = True
+    run.settings["scn"]["rank"] = False
+    assert "margin" not in epoch_words(run, table)[0]
+
+
+def test_the_relabel_margin_is_a_line_where_this_epochs_doubt_is_compared_with_it(new_run):
+    run = new_run()
+    run.settings["scn"] = {"evidence": "step", "relabel_margin": 0.2}
+    assert run_marks(run, sample_table(run)).relabel_margin == 0.2
+    run.settings["scn"] = {"evidence": "averaged", "relabel_margin": 0.4}
+    assert run_marks(run, sample_table(run)).relabel_margin is None
+
+
 def test_means_split_and_margin_are_drawn_where_they_are(run):
     table = sample_table(run)
     marks = run_marks(run, table)._replace(relabel_margin=0.4)

@@ -57,9 +57,14 @@ def test_a_mark_opens_its_run(folder):
 
 
 def test_a_table_without_folders_still_shows_figures(folder):
-    board = AblationBoard(runs_in(folder).assign(folder="gone"))
+    table = runs_in(folder)
+    table.loc[1, ["folder", "run"]] = "gone", "<img src=x>"
+    board = AblationBoard(table)
     board.open_run(0)
-    assert "Only its figures" in board.words.value
+    assert len(board.run_plot.data)
+    board.open_run(1)
+    assert "Only its figures" in board.words.value and "<img" not in board.words.value
+    assert not len(board.run_plot.data)  # not the curves of the run before
 
 
 def test_a_page_without_a_kernel_shows_a_picture(folder):

@@ -137,6 +137,19 @@ def test_the_grid_shows_the_batch_ranked_and_says_why(new_run, faces):
     assert widget.grid.caption(changed[0]).split("\n")[0] == run.classes[run.ledger.given[changed[0]]]
 
 
+def test_a_persons_decision_stays_on_the_face_whatever_the_rule_would_do(new_run, faces):
+    widget = BatchMicroscope(new_run(), faces, epoch=1, batch=range(20))
+    run, sample = widget.run, 3
+    other = run.classes[(int(run.ledger.current[sample]) + 1) % len(run.classes)]
+    widget.grid.choose([sample], other)
+    for margin in (1.0, 0.0):
+        widget.relabel_margin.value = margin
+        assert widget.grid.caption(sample).split("\n")[0].endswith(other)
+    widget.grid.undo()
+    widget.relabel_margin.value = 1.0
+    assert widget.grid.caption(sample).split("\n")[0] == run.classes[run.ledger.given[sample]]
+
+
 def test_the_microscope_changes_no_label(microscope):
     before = microscope.run.ledger.current.clone(), len(microscope.run.ledger.frame())
     microscope.relabel_margin.value = 0.0
