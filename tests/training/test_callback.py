@@ -709,8 +709,8 @@ def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begi
 
 @pytest.mark.parametrize("relabel", [False, "propose"])
 def test_nobody_is_set_aside_where_labels_may_not_be_changed(relabel, blobs, blob_learner):
-    _, scn = after_some_epochs(blobs, blob_learner, relabel=relabel, aside=0.3)
-    blob_learner(blobs, scn).fit(2, 0.01)
+    learn, scn = after_some_epochs(blobs, blob_learner, relabel=relabel, aside=0.3)
+    learn.fit(2, 0.01)
     assert scn.history.frame()["weighting"].any() and not scn.history.frame()["aside"].any()
 
 
@@ -829,6 +829,7 @@ def test_something_behind_the_linear_layer_is_refused(blobs, blob_learner, tools
 def test_a_ledger_of_other_data_is_refused(blobs, blob_learner, tools):
     learn = blob_learner(blobs, scn := SCNCallback())
     learn.fit(1)
+    learn.remove_cb(scn)
     other = blob_learner(tools.make_blobs(n=120), scn)
     with pytest.raises(SettingsError, match="holds 240 samples, but the training set now has 120") as caught:
         other.fit(1)
@@ -839,6 +840,7 @@ def test_a_ledger_of_other_data_of_the_same_size_changes_nothing(blobs, blob_lea
     learn = blob_learner(blobs, scn := SCNCallback())
     learn.fit(2)
     rows = scn.ledger.frame()
+    learn.remove_cb(scn)
     with pytest.raises(SettingsError, match=r"^\d+ labels of this epoch belong to other samples") as caught:
         blob_learner(tools.make_blobs(seed=9), scn).fit(1)
     assert one_sentence(caught) and scn.ledger.frame().equals(rows) and scn.history.epoch == 2
