@@ -156,7 +156,9 @@ def spare_ineligible(change: Relabel, current: Tensor, eligible: Tensor) -> Rela
     return change._replace(mask=change.mask & eligible, label=torch.where(eligible, change.label, current))
 
 
-def average_evidence(mean: Tensor, count: Tensor, index: Tensor, probs: Tensor, decay: float = 1.0) -> None:
+def average_evidence(
+    mean: Tensor, count: Tensor, index: Tensor, probs: Tensor, decay: float = 1.0, fresh: Tensor | None = None
+) -> None:
     """Add a batch of predicted probabilities to each sample's running mean, in place.
 
     The weight of a past epoch shrinks by ``decay`` with each new one; 1 gives the plain mean. One
@@ -168,6 +170,8 @@ def average_evidence(mean: Tensor, count: Tensor, index: Tensor, probs: Tensor, 
         index: int64 Tensor ``[B]``, which samples; a sample that stands twice in a batch counts once.
         probs: float Tensor ``[B, C]``.
         decay: in (0, 1].
+        fresh: bool Tensor ``[B]``, whose prediction counts: one of an epoch, where some samples are drawn several times
+            in it; None: everybody's.
 
     >>> mean, count = torch.zeros(2, 2), torch.zeros(2)
     >>> average_evidence(mean, count, torch.tensor([1]), torch.tensor([[0.2, 0.8]]))
@@ -177,8 +181,11 @@ def average_evidence(mean: Tensor, count: Tensor, index: Tensor, probs: Tensor, 
     """
     if not 0 < decay <= 1:
         raise SettingsError(f"The evidence decay is {decay}, but it must lie in (0, 1]; 1 is the plain mean.")
-    weight = count[index] * decay + 1
-    mean[index] = mean[index] + (probs - mean[index]) / weight.unsqueeze(1)
+    before, weight = mean[index], count[index] * decay + 1
+    after = before + (probs - before) / weight.unsqueeze(1)
+    if fresh is not None:
+        after, weight = torch.where(fresh.unsqueeze(1), after, before), torch.where(fresh, weight, count[index])
+    mean[index] = after
     count[index] = weight
 
 

@@ -81,8 +81,12 @@ class SCNHistory:
         self._batches += 1
 
     def average(self, index: Tensor, probs: Tensor, decay: float) -> None:
-        """Add a batch's predicted probabilities ``[B, C]`` to the samples' averages (`average_evidence`)."""
-        average_evidence(self.evidence, self.evidence_count, index, probs, decay)
+        """Add a batch's predicted probabilities ``[B, C]`` to the samples' averages (`average_evidence`).
+
+        A sample's first prediction of an epoch counts: else those that are drawn often would forget the epochs before.
+        """
+        average_evidence(self.evidence, self.evidence_count, index, probs, decay, ~self._averaged[index])
+        self._averaged[index] = True
 
     def settled_share(self) -> float:
         """Share of the samples drawn in the running epoch whose averaged prediction is what it was before it.
@@ -232,6 +236,7 @@ class SCNHistory:
             self.evidence, self.evidence_count = self._evidence_at_start
         self.evidence, self.evidence_count = self.evidence.to(device), self.evidence_count.to(device)
         self._evidence_at_start = self.evidence.clone(), self.evidence_count.clone()
+        self._averaged = torch.zeros(self.n_samples, dtype=torch.bool, device=device)
         self._running = True
 
     def _pick(self, arrays: list[np.ndarray], epoch: int) -> np.ndarray:

@@ -241,3 +241,16 @@ def test_before_weighting_began_the_logits_counted_as_they_were():
     assert np.allclose(history.probs(1)[1], torch.tensor([0.0, 6.4]).softmax(0))
     rows[1] |= {"weighted": False}  # a recipe that computes alpha and never weights by it
     assert np.allclose(SCNHistory.restore(rows, [arrays, arrays], 3, 2).weight(1), [1, 1, np.nan], equal_nan=True)
+
+
+def test_a_sample_that_is_drawn_often_weighs_an_epoch_as_the_others_do():
+    """As with oversampling: eight draws of one epoch are no eight epochs."""
+    likely, unlikely = torch.tensor([[0.9, 0.1]] * 2), torch.tensor([[0.1, 0.9]] * 2)
+    history = SCNHistory(2, 2)
+    for epoch in range(6):
+        history.begin_epoch("cpu")
+        for index in [[0, 1]] + [[1]] * 7:
+            history.average(torch.tensor(index), (unlikely if epoch == 5 else likely)[: len(index)], 0.7)
+        history.end_epoch()
+    assert torch.equal(history.evidence[0], history.evidence[1]) and history.evidence[1].argmax() == 0
+    assert torch.equal(history.evidence_count[0], history.evidence_count[1])
