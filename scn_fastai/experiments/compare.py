@@ -17,7 +17,7 @@ import torch
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.fit import TellEpochs, TrainSettings, train_faces
-from scn_fastai.experiments.recipes import changed_since
+from scn_fastai.experiments.recipes import change_words, changed_since
 from scn_fastai.training.checkpoint_file import sha256
 from scn_fastai.training.run import finish_swap
 
@@ -172,7 +172,7 @@ def finished(cell: Cell) -> dict | None:
     _check_backbone(settings, cell)
     changed = changed_since(settings, cell.recipe)
     if changed:
-        words = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changed.items())
+        words = change_words(changed)
         raise RunError(
             f"{cell.folder} holds a run of another version's recipe {cell.recipe!r} ({words}): choose another "
             "--out, or remove that folder."
@@ -198,8 +198,8 @@ def _difference(name: str, stored, value) -> str:
     """
     if not (isinstance(stored, dict) and isinstance(value, dict)):
         return name
-    keys = [key for key in {**stored, **value} if stored.get(key) != value.get(key)]
-    return f"{name}: " + ", ".join(f"{key} {stored.get(key)}, now {value.get(key)}" for key in keys)
+    pairs = {key: (stored.get(key), value.get(key)) for key in stored | value}
+    return f"{name}: " + change_words({key: pair for key, pair in pairs.items() if pair[0] != pair[1]})
 
 
 def _completed(stored, value, cell: Cell):

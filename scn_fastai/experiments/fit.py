@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from scn_fastai.data.loaders import face_loaders
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import DataError, RunError, SettingsError
-from scn_fastai.experiments.recipes import changed_since
+from scn_fastai.experiments.recipes import change_words, changed_since
 from scn_fastai.experiments.recipes import recipe as recipe_by_name
 from scn_fastai.files import write_whole
 from scn_fastai.methods.method import Method
@@ -358,6 +358,6 @@ def _run_to_resume(folder: str | Path | None, recipe: str, train: TrainSettings)
     other = {n: (stored[n], asked[n]) for n in asked if n not in MAY_CHANGE and n in stored and stored[n] != asked[n]}
     other |= changed_since(run.settings, recipe)
     if other:
-        words = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in other.items())
+        words = change_words(other)
         raise RunError(f"{folder} holds a run that is trained otherwise ({words}): resume it as it began.")
     return run

@@ -104,6 +104,15 @@ def changed_since(stored: dict, name: str) -> dict[str, tuple]:
     return changed | {k: (before.get(k), options.get(k)) for k in before | options if before.get(k) != options.get(k)}
 
 
+def change_words(changed: dict[str, tuple]) -> str:
+    """What changed, in words.
+
+    >>> change_words({"epochs": (15, 1)})
+    'epochs 15, now 1'
+    """
+    return ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changed.items())
+
+
 def _looked_at(scn: dict[str, Value]) -> dict[str, Value]:
     waits = "settled" in (scn.get("weight_from"), scn.get("relabel_from"))
     return {name: value for name, value in scn.items() if waits or name not in WAITING}
