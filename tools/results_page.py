@@ -117,7 +117,7 @@ def section(folder: Path, name: str) -> str:
     parts = [
         f"## {about['title']} ({FACES[folder.name]})",
         f"{len(results)} trainings on {about['about']} ([every run]({folder.name}/{name}.csv), commit {commit}).",
-        f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}{lines}\n```",
+        f"```bash\nscn experiment {name}{SIZES[folder.name]} --seeds {seeds}{lines}{more_option(folder, name)}\n```",
         table_of(_with_costs(paper_lines(results), results)),
     ]
     claims = claims_table(results, about["claims"])
@@ -129,6 +129,15 @@ def section(folder: Path, name: str) -> str:
         parts.append(f"{words} ([every run]({folder.name}/{detectors.name})):")
         parts.append(markdown(detector_words(pd.read_csv(detectors)).round(1).rename_axis("AUROC, %")))
     return "\n\n".join(parts)
+
+
+def more_option(folder: Path, name: str) -> str:
+    """``--folds ...`` and ``--cyclic ...`` where other networks were trained for the detectors, else nothing."""
+    if not detectors_file(folder, name).exists():
+        return ""
+    table = pd.read_csv(detectors_file(folder, name))
+    most = {option: int(table[option].max()) for option in ("folds", "cyclic") if option in table}
+    return "".join(f" --{option} {value}" for option, value in most.items() if value)
 
 
 def lines_option(results: pd.DataFrame, name: str, size: str) -> str:

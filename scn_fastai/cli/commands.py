@@ -190,6 +190,8 @@ def _report_comparison(out: Path, runs: pd.DataFrame) -> Path:
 
 def _faces_of(run):
     """The faces of a run from where they were read, or None with a sentence if they are not there any more."""
+    from scn_fastai.experiments.pretrain import source_of
+
     data = run.settings.get("data")
     if data is None:
         return None
@@ -198,24 +200,6 @@ def _faces_of(run):
     except ValueError as error:
         _say(f"The faces cannot be shown: {error}")
         return None
-
-
-def source_of(data: dict):
-    """Where a run's faces came from, as its settings say.
-
-    Raises:
-        RunError: another version wrote them.
-    """
-    from scn_fastai.experiments.pretrain import Task
-
-    try:
-        if "task" in data:
-            return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
-        return Source(**data)
-    except (TypeError, KeyError) as error:
-        raise RunError(
-            f"The run was made by another version of scn_fastai, which named its data otherwise: {data}."
-        ) from error
 
 
 def _source(options: Namespace) -> Source:

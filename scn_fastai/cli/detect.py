@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scn_fastai.cli.commands import source_of
-from scn_fastai.data.samples import FaceSet
-from scn_fastai.errors import RunError, SCNError, SettingsError
+from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.files import make_writable, replace_file
 
 FIGURES = {"auroc": "AUROC", "ap": "AP", "p_at_k": "P@k"}
@@ -31,7 +29,8 @@ def add_arguments(verb) -> None:
 
 def detect(options: Namespace) -> int:
     """Score, judge, print, write."""
-    from scn_fastai.detect.detectors import DETECTORS, detector_scores, table_of_scores, votes_of
+    from scn_fastai.detect.detectors import DETECTORS, table_of_scores, votes_of
+    from scn_fastai.experiments.evidence import More, run_scores
     from scn_fastai.training.run import Run
 
     names = [n.strip() for n in options.detectors.split(",") if n.strip()] if options.detectors else list(DETECTORS)
@@ -41,16 +40,13 @@ def detect(options: Namespace) -> int:
     run = Run.load(options.folder)
     out = Path(options.out or run.folder / "detectors.csv")
     make_writable(out.parent)
-    evidence, lacking = _evidence(run, options)
-    scores, problems = detector_scores(evidence, names)
-    problems = {name: lacking.get(DETECTORS[name].needs, words) for name, words in problems.items()}
+    more = More(options.features, options.folds, options.cyclic, options.seed)
+    scores, problems = run_scores(run, more, names, _say)
     truth = None if run.truth is None else run.truth.numpy()
     _write_scores(run, scores, truth, out)
-    table = None
+    table, given = None, run.ledger.given.cpu().numpy()
     if truth is not None:
-        table = table_of_scores(
-            scores, problems, evidence.given, truth, run.classes, votes_of(run), options.boot, options.seed
-        )
+        table = table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), options.boot, options.seed)
     if options.json:
         print(json.dumps({"table": _records(table), "problems": problems, "scores": str(out)}))
         return 0
@@ -95,70 +91,6 @@ def words_of(table: pd.DataFrame) -> str:
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
-
-
-def _evidence(run, options: Namespace):
-    """What the run holds and what the options ask for; a sentence for each need that could not be met."""
-    from scn_fastai.detect.detectors import Evidence
-    from scn_fastai.detect.neighbours import run_features
-
-    more, lacking = {}, {}
-    if options.features:
-        try:
-            more["features"] = run_features(run)
-        except SCNError as error:
-            lacking["features"] = f"knn has no features: {error}"
-    if options.folds:
-        try:
-            found = _folds(run, options)
-            more |= {"out_of_fold": found.probs, "held_out_alpha": found.alpha}
-        except SCNError as error:
-            words = f"There are no held-out predictions: {error}"
-            lacking |= {"out_of_fold": words, "held_out_alpha": words}
-    if options.cyclic:
-        try:
-            more["cyclic"], more["cyclic_start"] = _cyclic(run, options)
-        except SCNError as error:
-            lacking["cyclic"] = f"There is no cyclic training: {error}"
-    return Evidence.of_run(run, **more), lacking
-
-
-def _folds(run, options: Namespace):
-    from scn_fastai.experiments.folds import out_of_fold
-
-    faces, train = _faces(run), _train(run)
-    folder = run.folder / f"folds_{options.folds}_seed{options.seed}"
-    _say(f"{options.folds} networks are trained, each without its share of the faces; they are kept in {folder}.")
-    return out_of_fold(faces, run.settings["recipe"], train, options.folds, options.seed, folder, _say)
-
-
-def _cyclic(run, options: Namespace):
-    from scn_fastai.experiments.cyclic import train_cyclic
-
-    faces = _faces(run)
-    _say(f"A plain network is trained as usual, then for {options.cyclic} epochs with a cyclic learning rate.")
-    return train_cyclic(faces, _train(run), options.cyclic)
-
-
-def _train(run):
-    from scn_fastai.experiments.fit import TrainSettings
-
-    try:
-        return TrainSettings(**run.settings["train"])
-    except TypeError as error:
-        raise RunError(f"{run.folder.name} was made by another version of scn_fastai: train it again.") from error
-
-
-def _faces(run) -> FaceSet:
-    """The faces of a run with exactly its given labels."""
-    data = run.settings.get("data")
-    if not data or "train" not in run.settings:
-        raise RunError(f"{run.folder.name} does not say where its faces are and how it was trained.")
-    faces = source_of(data).load(run.settings["train"]["seed"])
-    there, known = (table[["image", "split"]].astype(str).to_numpy() for table in (faces.samples, run.samples))
-    if there.shape != known.shape or (there != known).any():
-        raise RunError(f"the data set that {run.folder.name} names holds other faces now than it was trained on.")
-    return FaceSet(run.samples, run.classes, faces.images, faces.account)
 
 
 def _write_scores(run, scores: dict[str, np.ndarray], truth: np.ndarray | None, path: Path) -> None:

@@ -27,6 +27,10 @@ def add_options(verb: ArgumentParser) -> None:
     verb.add_argument("--batch-size", type=int, help="other batch size")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     verb.add_argument("--jobs", type=int, help="runs at a time (default: one a core; 1 on a GPU)")
+    verb.add_argument(
+        "--folds", type=int, default=0, metavar="K", help="detectors: K trainings for held-out predictions"
+    )
+    verb.add_argument("--cyclic", type=int, default=0, metavar="EPOCHS", help="detectors: train with O2U's cyclic rate")
     verb.add_argument("--known", metavar="FOLDER", help="take over trainings whose results stand there already")
     verb.add_argument("--out", help="folder for runs and results (default: runs/experiments/SIZE)")
 
@@ -34,6 +38,7 @@ def add_options(verb: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Train what is not trained yet; print the lines and the claims, and write the page."""
     from scn_fastai.experiments.compare import jobs_of
+    from scn_fastai.experiments.evidence import More
     from scn_fastai.experiments.grid import detector_results, lines_at, run_experiment
 
     if options.name == "table3":
@@ -48,7 +53,9 @@ def run(options: Namespace) -> int:
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
         results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now), known)
     if asked.detectors:
-        found = detector_results(results, out, known=beside)
+        more = More(True, options.folds, options.cyclic)
+        with tqdm(total=1, unit="run", file=sys.stderr, mininterval=1) as bar:
+            found = detector_results(results, out, 0, beside, more, jobs, lambda *now: _move(bar, *now))
         replace_file(detectors_file(out, asked.name), lambda place: found.to_csv(place, index=False))
     return show(out, [asked.name], options.json)
 

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from joblib import Parallel, delayed
 
 from scn_fastai.data.source import Source
-from scn_fastai.detect.detectors import detector_table
+from scn_fastai.detect.detectors import table_of_scores, votes_of
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.experiments.compare import Cell, compare, finished, made_by, made_of, run_cell, run_name
+from scn_fastai.experiments.evidence import More, run_scores
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
 from scn_fastai.experiments.recipes import recipe
@@ -207,7 +209,13 @@ def _training(row: dict) -> tuple:
 
 
 def detector_results(
-    results: pd.DataFrame, out: str | Path, n_boot: int = 0, known: pd.DataFrame | None = None
+    results: pd.DataFrame,
+    out: str | Path,
+    n_boot: int = 0,
+    known: pd.DataFrame | None = None,
+    more: More | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> pd.DataFrame:
     """Every detector on every finished run: `detector_table` with the run's line, recipe, noise_kind and seed.
 
@@ -216,18 +224,35 @@ def detector_results(
         out: folder with the runs.
         n_boot: bootstrap samples for the intervals.
         known: a table that this function made earlier, for the runs that do not lie in ``out``.
+        more: what is gathered beside the histories; None: features. What other networks say of the faces, of folds and
+            of the cyclic rate, is asked about the runs of the plain network only: runs of a seed have the same labels.
+        jobs: how many runs at a time.
+        progress: called with runs done, runs in all, and the line of the run that was judged.
     """
-    parts = []
-    for row in results.to_dict("records"):
-        folder = Path(out) / row["folder"]
-        if isinstance(row.get("error"), str):
-            continue
-        if known is not None and not (folder / "summary.json").exists():  # taken over, whatever was begun here
+    more = more or More(features=True)
+    rows = [row for row in results.to_dict("records") if not isinstance(row.get("error"), str)]
+    folders = [Path(out) / row["folder"] for row in rows]
+    # A run that was taken over has no summary here, whatever was begun here.
+    here = [known is None or (folder / "summary.json").exists() for folder in folders]
+    asked = [more if row["recipe"] == "plain" else replace(more, folds=0, cyclic=0) for row in rows]
+    tasks = [delayed(_judge)(f, m, n_boot) for f, m, is_here in zip(folders, asked, here, strict=True) if is_here]
+    found, parts = Parallel(jobs, return_as="generator")(tasks), []
+    for row, gathered, is_here in zip(rows, asked, here, strict=True):
+        if is_here:
+            about = {name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}
+            parts.append(next(found).assign(**about, folds=gathered.folds, cyclic=gathered.cyclic))
+        else:
             parts.append(known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])])
-            continue
-        table = detector_table(Run.load(folder), n_boot=n_boot)
-        parts.append(table.assign(**{name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}))
+        if progress is not None:
+            progress(len(parts), len(rows), f"detectors, {row['line']}")
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _judge(folder: Path, more: More, n_boot: int) -> pd.DataFrame:
+    run = Run.load(folder)
+    given, truth = run.ledger.given.cpu().numpy(), run.truth.numpy()
+    scores, problems = run_scores(run, more)
+    return table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
 
 
 def experiments_in(folder: str | Path) -> list[str]:

@@ -16,7 +16,8 @@ from scn_fastai.data.convention import InputConvention
 from scn_fastai.data.noise import face_doubt, flip_labels
 from scn_fastai.data.readers.rendered import rendered_faces
 from scn_fastai.data.samples import FaceSet
-from scn_fastai.errors import SettingsError
+from scn_fastai.data.source import Source
+from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.compare import Cell, finished
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.verify import held_out_auroc
@@ -69,6 +70,22 @@ class Task:
         if self.limit is not None:
             faces = faces.limit(self.limit, seed=0)
         return wrong_by_people(faces, self.noise, seed) if self.noise else faces
+
+
+def source_of(data: dict) -> Source | Task:
+    """Where a run's faces came from, as its settings say.
+
+    Raises:
+        RunError: another version wrote them.
+    """
+    try:
+        if "task" in data:
+            return Task(data["task"], *(data[name] for name in ("limit", "noise", "path")))
+        return Source(**data)
+    except (TypeError, KeyError) as error:
+        raise RunError(
+            f"The run was made by another version of scn_fastai, which named its data otherwise: {data}."
+        ) from error
 
 
 def for_pretraining(faces: FaceSet, share: float = SHARE) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments import compare, grid
+from scn_fastai.experiments.evidence import More
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.grid import (
     SIZES,
@@ -51,6 +52,20 @@ def test_every_detector_looks_at_every_run(tmp_path):
     assert set(table["line"]) == {"baseline", "SCN"} and {"alpha", "loss", "aum"} <= set(table["detector"])
     noisy = table[(table["line"] == "SCN") & (table["detector"] == "loss")]
     assert 0 <= float(noisy["auroc"].iloc[0]) <= 1
+    assert (table.loc[table["detector"] == "knn", "problem"] == "").all()  # features are there unasked
+
+
+def test_other_networks_are_asked_about_the_plain_runs_only(tmp_path):
+    asked = replace(ASKED, lines=(Line("plain", "plain", 0.3), LINES[1]), claims=())
+    results, told = run_experiment(asked, TINY, [0], tmp_path / "out"), []
+    more = {"more": More(True, 2, 1), "progress": lambda *now: told.append(now)}
+    table = detector_results(results, tmp_path / "out", **more)
+    held_out = table[table["detector"].isin(["confident", "held_out", "alpha_held_out", "o2u"])].set_index("line")
+    assert held_out.loc["plain", "auroc"].notna().all() and held_out.loc["SCN", "auroc"].isna().all()
+    assert held_out.loc["plain", "folds"].tolist() == [2] * 4 and held_out.loc["SCN", "cyclic"].tolist() == [0] * 4
+    assert told == [(1, 2, "detectors, plain"), (2, 2, "detectors, SCN")]
+    two = detector_results(results, tmp_path / "out", jobs=2)
+    pd.testing.assert_frame_equal(two, detector_results(results, tmp_path / "out", jobs=1))
 
 
 def test_labels_of_another_data_set_are_its_noise_and_rendered_faces_have_none(tmp_path):
@@ -65,7 +80,7 @@ def test_photographs_do_not_say_which_faces_are_uncertain_so_human_like_noise_is
     kinds = {name: {line.noise_kind for line in lines_at(experiment("detect"), SIZES[name]).lines} for name in SIZES}
     assert kinds["quick"] == {"symmetric", "confusion", "human"} and kinds["real"] == {"symmetric", "confusion"}
     cells = experiment_cells(lines_at(experiment("detect"), SIZES["real"]), SIZES["real"], [0], Path("out"))
-    assert len(cells) == 6
+    assert len(cells) == 10
     printed = lines_at(experiment("table2"), SIZES["real"]).lines
     assert len(experiment("table2").lines) - len(printed) == 9 and all(
         line.noise_kind == "symmetric" for line in printed
