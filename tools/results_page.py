@@ -43,9 +43,7 @@ Seconds of a training epoch and peak memory over those of the plain network, in 
 largest of the repeats in brackets. {how}; a plain epoch took {plain_seconds:.1f} s and {mib:.0f} MiB.
 
 ```bash
-R=default,paper,released,relabel-only,rank-only,weight-only,weight-rank,smoothing,elr,gce
-R=$R,coteaching,rul,eac,mixup,curriculumnet,metacleaner
-python benchmarks/methods_cost.py --faces 512 --repeats 3 --methods $R --json > data/results/costs.jsonl
+python benchmarks/methods_cost.py --faces 512 --repeats 5 --json > data/results/costs.jsonl
 ```"""
 
 

@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     report = _verb(verbs, "report", commands.report, "write the HTML report of a run or a comparison again")
     report.add_argument("folder", metavar="DIR", help="folder of a run, of a comparison, or of experiments")
     detect.add_arguments(_verb(verbs, "detect", detect.detect, "which detector finds the wrong labels of a run"))
-    about = "run a table or figure of the paper (table2, table4, ..., fig5, detect, human); finished trainings are kept"
+    about = (
+        "run a table or figure of the paper (table2, table4, ..., methods, detect, human); finished trainings are kept"
+    )
     experiment.add_options(_verb(verbs, "experiment", experiment.run, about))
     check.add_options(_verb(verbs, "check", check.check, "read a data set whole, and say what is wrong with it"))
     _faces(verbs)

@@ -29,6 +29,12 @@ SETTINGS = {
     "beta": "beta, share of the high group",
 }
 FIGURE5 = ("rank_margin", "relabel_margin", "beta")
+TRAINING = {
+    "arch": str,
+    "pretrained": lambda value: "from scratch" if pd.isna(value) else f"from {value}",
+    "n_train": lambda value: f"{value:,.0f} faces",
+    "epochs": lambda value: f"{value:.0f} epochs",
+}
 BASELINE = "plain"
 NO_RUN = "No run has this figure."
 
@@ -293,11 +299,15 @@ def about_runs(table: pd.DataFrame) -> str:
 
 
 def labels_of(table: pd.DataFrame) -> pd.Series:
-    """What is wrong with the labels of each run, in words that tell apart what differs in this table.
+    """What is wrong with the labels of each run, and how else it was trained, as far as that differs in this table.
+
+    Runs that are alike here and in their recipe differ by their seed alone.
 
     >>> table = pd.DataFrame({"noise": [0.3, 0.3, 0.0], "noise_kind": ["human", "symmetric", None]})
     >>> labels_of(table).tolist()
     ['30% wrong labels, human', '30% wrong labels, symmetric', 'labels as they are']
+    >>> labels_of(table.head(2).assign(noise_kind="human", epochs=[15, 40])).tolist()
+    ['30% wrong labels, 15 epochs', '30% wrong labels, 40 epochs']
     """
     noise = pd.to_numeric(table["noise"]).fillna(0) if "noise" in table else pd.Series(0.0, table.index)
     words = noise.map(_noise_words).astype(object)
@@ -305,6 +315,19 @@ def labels_of(table: pd.DataFrame) -> pd.Series:
         words = words.where(noise == 0, words + ", " + table["noise_kind"].astype(str))
     if "data" in table and table["data"].nunique() > 1:
         words = words + " (" + table["data"].astype(str) + ")"
+    return words + training_words(table)
+
+
+def training_words(table: pd.DataFrame) -> pd.Series:
+    """How each run was trained, as far as that differs in this table; recipe, labels and seed apart.
+
+    >>> training_words(pd.DataFrame({"arch": ["small", "resnet18"], "epochs": [16, 16]})).tolist()
+    [', small', ', resnet18']
+    """
+    words = pd.Series("", table.index, dtype=object)
+    for name, say in TRAINING.items():
+        if name in table and table[name].nunique(dropna=False) > 1:
+            words = words + ", " + table[name].map(say, na_action=None)
     return words
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from scn_fastai.errors import DataError
+from scn_fastai.plots.ablation import training_words
 from scn_fastai.plots.style import BLUE, DASHES, GREY, SERIES, VERMILION, plain, sentence, tidy
 
 NO_RUNS = "No run has labels that were made wrong."
@@ -51,14 +52,17 @@ def levels_of(results: pd.DataFrame, printed: str = "paper FERPlus") -> list[Lev
     """
     _need(results, ("recipe", "noise", "accuracy_last"))
     wrong, levels = results[results["noise"] > 0], []
-    kinds = wrong["noise_kind"] if "noise_kind" in wrong else pd.Series("", wrong.index)
+    kinds = wrong["noise_kind"].astype(str) if "noise_kind" in wrong else pd.Series("", wrong.index)
+    if "data" in wrong and wrong["data"].nunique() > 1:
+        kinds = kinds + " (" + wrong["data"].astype(str) + ")"
+    kinds = kinds + training_words(wrong)  # what trained otherwise is a line of its own
     known, recipes = kinds.unique().tolist(), wrong["recipe"].unique().tolist()
     for (recipe, kind), runs in wrong.groupby([wrong["recipe"], kinds], sort=False):
         own = runs.groupby("noise")
         figures = own[printed].mean() if printed in runs else own["noise"].mean() * np.nan
         mean, sd = 100 * own["accuracy_last"].mean(), 100 * own["accuracy_last"].std()
         color = COLORS.get(recipe, SERIES[(recipes.index(recipe) + 2) % len(SERIES)])
-        name = NAMES.get(recipe, recipe) + (f", {kind}" if len(known) > 1 else "")
+        name = NAMES.get(recipe, recipe) + (f", {kind.removeprefix(', ')}" if len(known) > 1 else "")
         arrays = (v.to_numpy(float) for v in (mean, sd, figures))
         dash = DASHES[known.index(kind) % len(DASHES)]
         levels.append(Level(name, color, dash, 100 * mean.index.to_numpy(float), *arrays))

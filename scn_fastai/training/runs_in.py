@@ -12,9 +12,9 @@ def runs_in(folder: str | Path) -> pd.DataFrame:
     """The finished runs below a folder, a row each, without reading their samples.
 
     Columns: ``run`` (the folder's name), ``folder``, ``recipe``, ``seed``, the SCN settings (weight, rank, relabel,
-    beta, gamma, rank_margin, relabel_margin, ...), ``data`` and ``noise``, and the figures of its summary
-    (accuracy_last, accuracy_best, label_accuracy_after, relabel_precision, ...). A folder that is no finished run is
-    passed over.
+    beta, gamma, rank_margin, relabel_margin, ...), ``data``, ``noise``, ``arch`` and ``pretrained``, and the figures of
+    its summary (accuracy_last, accuracy_best, epochs, n_train, label_accuracy_after, ...). A folder that is no finished
+    run is passed over.
 
     Raises:
         RunError: there is no such folder, or no finished run in it.
@@ -46,9 +46,11 @@ def _row(folder: Path) -> dict | None:
     try:
         settings, summary = (json.loads((folder / f"{n}.json").read_text("utf-8")) for n in ("settings", "summary"))
         data = settings.get("data") or {}
-        seed = (settings.get("train") or {}).get("seed", summary.get("seed"))
+        train = settings.get("train") or {}
+        seed = train.get("seed", summary.get("seed"))
         known = {"run": folder.name, "folder": str(folder), "recipe": settings.get("recipe", folder.name), "seed": seed}
         about = {"data": data.get("name"), "noise": data.get("noise"), "noise_kind": data.get("noise_kind")}
+        about |= {"arch": train.get("arch"), "pretrained": train.get("pretrained")}
         return known | settings["scn"] | about | {k: v for k, v in summary.items() if k not in known}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -149,6 +149,17 @@ def test_kinds_of_wrong_labels_and_data_sets_are_not_averaged():
     )
 
 
+def test_networks_and_lengths_are_not_averaged():
+    one = table().query("recipe == 'plain'").assign(arch="small", epochs=16, n_train=2000, pretrained=None)
+    other = one.assign(arch="resnet18", epochs=15, n_train=4000, pretrained="a.pth", accuracy_last=0.5)
+    told = {name: points[0].mean for name, points in points_of(pd.concat([one, other]), "gamma").items()}
+    words = ("small, from scratch, 2,000 faces, 16 epochs", "resnet18, from a.pth, 4,000 faces, 15 epochs")
+    assert told == pytest.approx(
+        {f"plain, labels as they are, {words[0]}": 0.61, f"plain, labels as they are, {words[1]}": 0.5}
+    )
+    assert list(points_of(one, "gamma")) == ["plain"]
+
+
 def test_table_5_says_recipe_and_labels_where_they_differ():
     noisy = pd.concat([table().assign(noise=0.0), table().assign(noise=0.3)], ignore_index=True)
     rows = module_table(noisy)

@@ -46,6 +46,14 @@ def test_a_line_is_mean_and_spread_at_each_share(results):
     assert plain.printed.tolist() == [77, 77] and np.isnan(paper.printed).all()
 
 
+def test_runs_of_another_length_or_network_are_no_seeds_of_these(results):
+    both = pd.concat([results.assign(epochs=15, arch="small"), results.assign(epochs=40, accuracy_last=0.9)])
+    names = [level.name for level in levels_of(both.assign(arch="small", data="ferplus"))]
+    assert names == [f"{name}, {n} epochs" for n in (15, 40) for name in ("plain network", "SCN as printed")]
+    two = pd.concat([results.assign(data="ferplus"), results.assign(data="fer2013", accuracy_last=0.2)])
+    assert [level.mean[0] for level in levels_of(two)] == pytest.approx([61, 56, 20, 20])
+
+
 def test_levels_stand_beside_the_papers(results):
     figure = noise_levels(results, title="Table 2")
     printed = [t for t in figure.data if t.xaxis == "x"]

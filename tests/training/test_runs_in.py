@@ -20,12 +20,14 @@ def add_run(folder, name, recipe, seed, accuracy, **scn):
 
 def test_a_row_has_what_was_set_and_what_came_out(tmp_path):
     add_run(tmp_path, "b", "paper:gamma=0.2", 1, 0.7, gamma=0.2, weight=True)
-    add_run(tmp_path / "deep", "a", "plain", 0, 0.6, gamma=0.5, weight=False)
+    path = add_run(tmp_path / "deep", "a", "plain", 0, 0.6, gamma=0.5, weight=False)
+    settings = json.loads((path / "settings.json").read_text())
+    (path / "settings.json").write_text(json.dumps(settings | {"train": {"seed": 0, "arch": "small"}}))
     table = runs_in(tmp_path)
     assert table["run"].tolist() == ["b", "a"] and table["seed"].tolist() == [1, 0]
     assert table["gamma"].tolist() == [0.2, 0.5] and table["weight"].tolist() == [True, False]
     assert table["accuracy_last"].tolist() == [0.7, 0.6] and set(table["noise"]) == {0.3}
-    assert table["folder"][0] == str(tmp_path / "b")
+    assert table["folder"][0] == str(tmp_path / "b") and table["arch"].fillna("").tolist() == ["", "small"]
 
 
 def test_what_is_no_run_is_passed_over(tmp_path):
