@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from chromium import CHROMIUM
 
 if os.environ.get("CI"):
     torch.set_num_threads(2)
+# A job in the background is started with Ctrl-C ignored, and the tests of an interrupt raise one themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -127,7 +127,9 @@ def section(folder: Path, name: str) -> str:
     if detectors.exists():
         words = "How well each detector parts wrong labels from right ones"
         parts.append(f"{words} ([every run]({folder.name}/{detectors.name})):")
-        parts.append(markdown(detector_words(pd.read_csv(detectors)).round(1).rename_axis("AUROC, %")))
+        parts.append(
+            markdown(detector_words(pd.read_csv(detectors)).round(1).astype(object).fillna("–").rename_axis("AUROC, %"))
+        )
     return "\n\n".join(parts)
 
 

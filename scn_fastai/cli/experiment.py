@@ -77,7 +77,10 @@ class Shown:
         told = {"experiment": self.name, "size": self.about["size"], "lines": _records(self.lines)}
         told |= {"claims": _records(self.claims), "failed": _records(self.failed[["line", "seed", "error"]])}
         told["report"] = str(self.page)
-        return told | ({} if self.detectors is None else {"detectors": self.detectors.to_dict()})
+        if self.detectors is None:
+            return told
+        known = self.detectors.astype(object)
+        return told | {"detectors": known.where(known.notna(), None).to_dict()}
 
 
 def shown_of(folder: Path, name: str) -> Shown:

@@ -10,7 +10,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from scn_fastai.data.source import Source
-from scn_fastai.detect.detectors import table_of_scores, votes_of
+from scn_fastai.detect.detectors import DETECTORS, table_of_scores, votes_of
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.experiments.compare import Cell, compare, finished, made_by, made_of, run_cell, run_name
 from scn_fastai.experiments.evidence import More, run_scores
@@ -249,10 +249,14 @@ def detector_results(
 
 
 def _judge(folder: Path, more: More, n_boot: int) -> pd.DataFrame:
-    run = Run.load(folder)
-    given, truth = run.ledger.given.cpu().numpy(), run.truth.numpy()
-    scores, problems = run_scores(run, more)
-    return table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
+    """Every detector on a run; one that cannot be read costs its own rows only."""
+    try:
+        run = Run.load(folder)
+        scores, problems = run_scores(run, more)
+        given, truth = run.ledger.given.cpu().numpy(), run.truth.numpy()
+        return table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
+    except SCNError as error:
+        return pd.DataFrame({"detector": list(DETECTORS), "auroc": float("nan"), "problem": str(error)})
 
 
 def experiments_in(folder: str | Path) -> list[str]:

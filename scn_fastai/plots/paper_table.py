@@ -142,7 +142,7 @@ def write_experiment(
         drawn = html.figure_html(draw(shown), "picture")
         parts.append(html.section("picture", "The picture", [html.how_to_read(words), drawn]))
     if detectors is not None:
-        words = html.html_table(detectors.round(1).rename_axis("AUROC, %").reset_index())
+        words = html.html_table(detectors.round(1).astype(object).fillna("–").rename_axis("AUROC, %").reset_index())
         parts.append(html.section("detectors", "The detectors", [html.how_to_read(READ["detectors"]), words]))
     if len(claims):
         shown = html.figure_html(claims_figure(claims), "claims")

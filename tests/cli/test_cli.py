@@ -176,6 +176,7 @@ def test_the_experiment_of_detectors_asks_each_about_each_run(tmp_path, capsys):
     assert main(["experiment", "detect", *options, "--json"]) == 0
     told = printed(capsys)
     assert "loss" in told["detectors"]["plain, 30% symmetric"]
+    assert told["detectors"]["plain, 30% symmetric"]["knn"] > 0 and "o2u" not in told["detectors"]
     stored = pd.read_csv(out / "detect_detectors.csv")
     assert set(stored["noise_kind"]) == {"symmetric", "confusion", "human"} and {"auroc", "problem"} <= set(stored)
     again = tmp_path / "again"
@@ -186,6 +187,15 @@ def test_the_experiment_of_detectors_asks_each_about_each_run(tmp_path, capsys):
     options[-3] = str(tmp_path / "third")
     assert main(["experiment", "detect", *options, "--known", str(out), "--json"]) == 0
     assert "no training is taken over" in capsys.readouterr().err
+
+
+def test_what_one_line_noted_the_others_lack(tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--seeds", "0", "--lines", "plain,metacleaner", "--limit", "64", "--epochs", "1", "--batch-size", "16"]
+    assert main(["experiment", "detect", *options, "--out", str(out), "--jobs", "1", "--json"]) == 0
+    found = printed(capsys)["detectors"]
+    assert found["plain, 30% human"]["metacleaner"] is None and found["metacleaner, 30% human"]["metacleaner"] > 0
+    assert "<td>–</td>" in (out / "detect.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("verb", "words"), [("train", "with --resume goes on"), ("compare", "same command goes on")])

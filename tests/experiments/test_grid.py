@@ -55,6 +55,14 @@ def test_every_detector_looks_at_every_run(tmp_path):
     assert (table.loc[table["detector"] == "knn", "problem"] == "").all()  # features are there unasked
 
 
+def test_a_run_that_cannot_be_read_costs_its_own_rows_only(tmp_path):
+    results = run_experiment(ASKED, TINY, [0], tmp_path)
+    (tmp_path / "symmetric30" / "paper-seed0" / "settings.json").write_text("{", encoding="utf-8")
+    table = detector_results(results, tmp_path).set_index("line")
+    assert "paper-seed0" in table.loc["SCN", "problem"].iloc[0] and table.loc["SCN", "auroc"].isna().all()
+    assert (table.loc["baseline", "problem"] == "").any()
+
+
 def test_other_networks_are_asked_about_the_plain_runs_only(tmp_path):
     asked = replace(ASKED, lines=(Line("plain", "plain", 0.3), LINES[1]), claims=())
     results, told = run_experiment(asked, TINY, [0], tmp_path / "out"), []
