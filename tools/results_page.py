@@ -41,8 +41,7 @@ COST_LEAD = """## What each recipe costs
 
 Seconds of a training epoch and peak memory over those of the plain network, in one run, in turns; the smallest and the
 largest of the repeats in brackets. {how}; a plain epoch took {plain_seconds:.1f} s and {mib:.0f} MiB.
-So RAN costs five times the plain network (it looks at a face and five crops of it), EAC and Co-teaching twice; what
-lies within a tenth of 1.00 is not told apart from it by five repeats.
+What lies within a tenth of 1.00 is not told apart from it by so few repeats; RAN looks at a face and five crops of it.
 
 ```bash
 python benchmarks/methods_cost.py --faces 512 --repeats 5 --json > data/results/costs.jsonl

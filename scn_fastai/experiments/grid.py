@@ -229,34 +229,33 @@ def detector_results(
         jobs: how many runs at a time.
         progress: called with runs done, runs in all, and the line of the run that was judged.
     """
-    more = more or More(features=True)
+    more, out = more or More(features=True), Path(out)
     rows = [row for row in results.to_dict("records") if not isinstance(row.get("error"), str)]
-    folders = [Path(out) / row["folder"] for row in rows]
     # A run that was taken over has no summary here, whatever was begun here.
-    here = [known is None or (folder / "summary.json").exists() for folder in folders]
-    asked = [more if row["recipe"] == "plain" else replace(more, folds=0, cyclic=0) for row in rows]
-    tasks = [delayed(_judge)(f, m, n_boot) for f, m, is_here in zip(folders, asked, here, strict=True) if is_here]
-    found, parts = Parallel(jobs, return_as="generator")(tasks), []
-    for row, gathered, is_here in zip(rows, asked, here, strict=True):
-        if is_here:
-            about = {name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}
-            parts.append(next(found).assign(**about, folds=gathered.folds, cyclic=gathered.cyclic))
-        else:
-            parts.append(known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])])
+    here = [known is None or (out / row["folder"] / "summary.json").exists() for row in rows]
+    tasks = (delayed(_judge)(row, out, more, n_boot) for row, is_here in zip(rows, here, strict=True) if is_here)
+    judged, parts = Parallel(jobs, return_as="generator")(tasks), []
+    for row, is_here in zip(rows, here, strict=True):
+        stored = None if is_here else known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])]
+        parts.append(next(judged) if is_here else stored)
         if progress is not None:
             progress(len(parts), len(rows), f"detectors, {row['line']}")
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _judge(folder: Path, more: More, n_boot: int) -> pd.DataFrame:
-    """Every detector on a run; one that cannot be read costs its own rows only."""
+def _judge(row: dict, out: Path, more: More, n_boot: int) -> pd.DataFrame:
+    """Every detector on the run of a row; one that cannot be read costs its own rows only."""
+    more = more if row["recipe"] == "plain" else replace(more, folds=0, cyclic=0)
+    about = {name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}
+    about |= {"folds": more.folds, "cyclic": more.cyclic}
     try:
-        run = Run.load(folder)
+        run = Run.load(out / row["folder"])
         scores, problems = run_scores(run, more)
         given, truth = run.ledger.given.cpu().numpy(), run.truth.numpy()
-        return table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
+        table = table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
     except SCNError as error:
-        return pd.DataFrame({"detector": list(DETECTORS), "auroc": float("nan"), "problem": str(error)})
+        table = pd.DataFrame({"detector": list(DETECTORS), "auroc": float("nan"), "problem": str(error)})
+    return table.assign(**about)
 
 
 def experiments_in(folder: str | Path) -> list[str]:
