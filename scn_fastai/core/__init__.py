@@ -5,6 +5,8 @@ from scn_fastai.core.importance import attention_weights, high_group_size, low_i
 from scn_fastai.core.losses import (
     SCNLoss,
     combine_losses,
+    early_learning,
+    early_target,
     evidence_cross_entropy,
     group_means,
     hold_gradient,
@@ -37,6 +39,8 @@ __all__ = [
     "average_evidence",
     "combine_losses",
     "diagnose_alpha",
+    "early_learning",
+    "early_target",
     "evidence_cross_entropy",
     "group_means",
     "grown_budget",

@@ -9,6 +9,8 @@ from torch.nn.functional import cross_entropy
 from scn_fastai.core.importance import check_beta, high_group_size
 from scn_fastai.errors import SettingsError
 
+LEAST = 1e-4  # probabilities are kept off 0 and 1 by this much, where a logarithm of what is left is taken
+
 Combine = Literal["mix", "sum"]
 
 
@@ -107,6 +109,53 @@ def evidence_cross_entropy(logits: Tensor, evidence: Tensor, aside: Tensor) -> T
     """
     each = -(evidence.detach() * _wide(logits).log_softmax(1)).sum(1)
     return torch.where(aside, each, 0).sum() / len(aside)
+
+
+def early_target(evidence: Tensor, count: Tensor, logits: Tensor, decay: float) -> Tensor:
+    """What ELR holds a prediction near to: the running mean of a sample's predictions, this one among them.
+
+    ``t <- decay t + (1 - decay) p``, which begins at 0, so that the first predictions bind little. What stands here as
+    evidence is that mean divided by the sum of its weights (`average_evidence`), and is multiplied by it again.
+
+    Args:
+        evidence: float Tensor ``[B, C]``, averaged predictions of the epochs before.
+        count: float Tensor ``[B]``, their summed weights; 0 for a sample that was not predicted yet.
+        logits: float Tensor ``[B, C]``, this prediction; no gradient flows into it.
+        decay: how much of the old mean stays, in (0, 1); beta of the ELR paper.
+
+    >>> evidence, count = torch.tensor([[0.75, 0.25], [0., 0.]]), torch.tensor([1., 0.])
+    >>> early_target(evidence, count, torch.zeros(2, 2), decay=0.5)
+    tensor([[0.4375, 0.3125],
+            [0.2500, 0.2500]])
+    """
+    probs = _off_the_ends(logits.detach())
+    before = (1 - decay) * count.unsqueeze(1) * evidence
+    return decay * before + (1 - decay) * probs / probs.sum(1, keepdim=True)
+
+
+def early_learning(logits: Tensor, target: Tensor, strength: float = 1.0) -> Tensor:
+    """What holds a network back from memorising labels: the second term of ELR (S. Liu et al., NeurIPS 2020).
+
+    ``strength * (1/B) sum_i log(1 - <t_i, p_i>)`` with ``p`` the softmax of the logits. It falls as p turns to t, so
+    its gradient pulls a prediction to what it was on average, and undoes that of a label which says something else.
+    Not in SCN's paper.
+
+    Args:
+        logits: float Tensor ``[B, C]``.
+        target: float Tensor ``[B, C]``, see `early_target`; of a row of zeros nothing is asked.
+        strength: lambda of the ELR paper.
+
+    Returns:
+        float Tensor ``[]``, 0 or less; at least float32.
+
+    >>> early_learning(torch.zeros(2, 2), torch.tensor([[0.9, 0.1], [0., 0.]]))  # log 1/2, halved
+    tensor(-0.3466)
+    """
+    return strength * (1 - (target.detach() * _off_the_ends(logits)).sum(1)).log().mean()
+
+
+def _off_the_ends(logits: Tensor) -> Tensor:
+    return _wide(logits).softmax(1).clamp(LEAST, 1 - LEAST)
 
 
 def group_means(alpha: Tensor, beta: float = 0.7) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,10 @@ from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from scn_fastai.core.losses import LEAST, early_learning
 from scn_fastai.methods.batch_loss import BatchLoss
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
-
-LEAST = 1e-4  # probabilities are kept off 0 and 1 by this much
 
 
 def average_target(target: Tensor, probs: Tensor, beta: float) -> Tensor:
@@ -30,8 +29,7 @@ def average_target(target: Tensor, probs: Tensor, beta: float) -> Tensor:
 def elr_loss(logits: Tensor, label: Tensor, target: Tensor, strength: float) -> Tensor:
     """L = CE + strength * mean_i log(1 - <t_i, p_i>) (S. Liu et al., NeurIPS 2020).
 
-    The second term falls as p turns to t, so its gradient pulls the prediction to what it was on average, and
-    undoes that of a label which says something else.
+    The second term is `early_learning`.
 
     >>> import torch
     >>> z = torch.tensor([[0.0, 0.0]])
@@ -39,8 +37,7 @@ def elr_loss(logits: Tensor, label: Tensor, target: Tensor, strength: float) -> 
     >>> round(abs(float(loss)), 4)  # log 2 + log(1 - 1/2)
     0.0
     """
-    probs = logits.softmax(1).clamp(LEAST, 1 - LEAST)
-    return cross_entropy(logits, label) + strength * (1 - (target * probs).sum(1)).log().mean()
+    return cross_entropy(logits, label) + early_learning(logits, target, strength)
 
 
 class EarlyLearning(BatchLoss):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 from fastai.callback.mixup import MixHandler
-from fastai.learner import Callback, Metric
+from fastai.learner import Callback
 
 from scn_fastai.core import (
     combine_losses,
+    early_learning,
     evidence_cross_entropy,
     group_means,
     hold_gradient,
@@ -23,10 +24,10 @@ from scn_fastai.training.head import ImportanceHead, attach_head, check_parallel
 from scn_fastai.training.history import SCNHistory
 from scn_fastai.training.indices import batch_index, check_loader, forget_order, given_labels, record_order
 from scn_fastai.training.ledger import LabelLedger
-from scn_fastai.training.measures import label_accuracy
+from scn_fastai.training.measures import HistoryColumn, label_accuracy
 from scn_fastai.training.optimizer import release_head, train_head
 from scn_fastai.training.processes import gather, in_all, mean_of_all, n_processes, not_padding, own_part, rank
-from scn_fastai.training.rule import may_relabel, may_weight, relabel_all, relabel_batch, who_is_aside
+from scn_fastai.training.rule import early_targets, may_relabel, may_weight, relabel_all, relabel_batch, who_is_aside
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
 
@@ -71,7 +72,7 @@ class SCNCallback(Callback):
         self.settings = base.change(**changes)
         self.saved, self.restore_ledger = run, restore_ledger
         self._head, self._kept_parameters, self._position = None, [], 0
-        self._watching = self._relabels = self._weighs = self._ended = False
+        self._watching = self._relabels = self._weighs = self._ended = self._early = False
 
     # -- on and off the Learner -----------------------------------------------------------------------
 
@@ -177,6 +178,7 @@ class SCNCallback(Callback):
         self.history.begin_epoch(device)
         self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
         self._relabels = may_relabel(self.settings, self.ledger, *self._time())
+        self._early = bool(self.settings.early_learning) and not (self._weighs or self._relabels)
         if self._weighs:
             self._aside = who_is_aside(self.settings, self.ledger, self.history)
 
@@ -214,10 +216,11 @@ class SCNCallback(Callback):
             self.learn.pred = hold_gradient(self._trained, self._aside[self._index])
 
     def after_loss(self) -> None:
-        """Add the rank regularization loss (Eq. 3), and what the samples set aside learn."""
+        """Add the rank regularization loss (Eq. 3), and what averaged predictions teach."""
         if not self.training:
             return
         s, wce = self.settings, self.learn.loss_grad
+        loss = wce
         margin = s.rank_margin if self._head.margin is None else self._head.margin
         rank_loss = rank_regularization(self._alpha, s.beta, margin)
         if self._watching:
@@ -225,11 +228,14 @@ class SCNCallback(Callback):
             self.history.add(wce=mean_of_all(wce), rank=rank_loss, alpha_high=high, alpha_low=low)
         if self._aside is not None:  # wce still counts their labels, without gradient: the Learner's loss is a mean
             evidence, aside = self.history.evidence[self._index], self._aside[self._index]
-            self.learn.loss_grad = wce + evidence_cross_entropy(self._trained, evidence, aside)
-            self.learn.loss = self.learn.loss_grad.detach().clone()
+            loss = loss + evidence_cross_entropy(self._trained, evidence, aside)
+        if self._early and self._watching:
+            target = early_targets(s, self.ledger, self.history, self._index, self._logits)
+            loss = loss + early_learning(self._logits, target, s.early_learning)
         if s.rank and self._weighs:
-            self.learn.loss_grad = combine_losses(rank_loss, self.learn.loss_grad, s.gamma, s.combine)
-            self.learn.loss = self.learn.loss_grad.detach().clone()
+            loss = combine_losses(rank_loss, loss, s.gamma, s.combine)
+        if loss is not wce:
+            self.learn.loss_grad, self.learn.loss = loss, loss.detach().clone()
         if n_processes() > 1:  # which wait for a gradient of every weight, also of those that take no part yet
             self.learn.loss_grad = self.learn.loss_grad + 0 * (rank_loss + self._alpha.sum())
 
@@ -315,7 +321,7 @@ class SCNCallback(Callback):
     def _averages(self) -> bool:
         """Whether predictions are averaged over epochs: somebody looks at them."""
         s = self.settings
-        return s.evidence == "averaged" and (bool(s.relabel) or s.weight_from == "settled")
+        return s.evidence == "averaged" and (bool(s.relabel or s.early_learning) or s.weight_from == "settled")
 
     def _time(self) -> tuple:
         """What the rules that begin by themselves look at."""
@@ -370,10 +376,10 @@ class SCNCallback(Callback):
     def _add_columns(self) -> None:
         proposed = ["proposed"] if self.settings.relabel == "propose" else []
         for name in ("rank", "alpha_high", "alpha_low", "changed", *proposed):
-            self.learn.metrics.append(_Column(self, name))
+            self.learn.metrics.append(HistoryColumn(self, name))
 
     def _drop_columns(self) -> None:
-        self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, _Column)]
+        self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, HistoryColumn)]
 
     def _recorded(self) -> dict[str, float]:
         recorder = getattr(self.learn, "recorder", None)
@@ -381,20 +387,3 @@ class SCNCallback(Callback):
             return {}
         values = zip(recorder.metric_names[1:], recorder.log[1:], strict=False)
         return {name: float(value) for name, value in values if isinstance(value, (int, float))}
-
-
-class _Column(Metric):
-    """A figure of the history's last epoch in the Learner's epoch table."""
-
-    def __init__(self, scn: SCNCallback, column: str):
-        self.scn, self.column = scn, column
-
-    @property
-    def value(self) -> float:
-        """The figure."""
-        return self.scn.history.last(self.column)
-
-    @property
-    def name(self) -> str:
-        """The column's name."""
-        return self.column

@@ -130,6 +130,10 @@ class LabelLedger:
         """Who has its given label and no decision of a person, bool Tensor ``[N]``."""
         return (self.current == self.given) & ~self._held
 
+    def decided(self, index: Tensor) -> Tensor:
+        """Whether a person decided on each of the samples ``index [B]``, bool Tensor ``[B]``."""
+        return self._held[index]
+
     def before_epoch(self) -> Tensor:
         """Labels ``[N]`` that the running epoch trained on, before any change that it makes."""
         return self._before

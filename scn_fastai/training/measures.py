@@ -56,6 +56,23 @@ class MeanClassAccuracy(Metric):
         return None if self.total is None else mean_class_accuracy(self.right, self.total).item()
 
 
+class HistoryColumn(Metric):
+    """A figure of the last epoch in an SCNCallback's history, for the Learner's epoch table."""
+
+    def __init__(self, scn, column: str):
+        self.scn, self.column = scn, column
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        return self.scn.history.last(self.column)
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column
+
+
 def repair_measures(given: Tensor, current: Tensor, truth: Tensor) -> dict[str, float]:
     """What relabeling did, judged by the true labels of the final state.
 

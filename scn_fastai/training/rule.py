@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from scn_fastai.core import (
+    early_target,
     grown_budget,
     knows_enough,
     most_doubted,
@@ -82,6 +83,12 @@ def who_is_aside(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Te
         return None
     candidates = ledger.keeps_given() & (history.evidence_count > 0)
     return set_aside(history.evidence, ledger.given, candidates, s.aside)
+
+
+def early_targets(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, index: Tensor, logits: Tensor) -> Tensor:
+    """What the predictions of a batch are held near to ``[B, C]`` (`early_target`); zeros where a person decided."""
+    target = early_target(history.evidence[index], history.evidence_count[index], logits, s.evidence_decay)
+    return target * ~ledger.decided(index).unsqueeze(1)
 
 
 def _reference(s: SCNSettings, ledger: LabelLedger) -> Tensor:

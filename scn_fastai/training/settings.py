@@ -32,6 +32,10 @@ class SCNSettings:
     clearest doubts that are not relabeled, learn from that prediction instead of the label. It acts together with
     relabeling (``relabel=True``), from the first epoch that weights on, and spares what a person decided.
 
+    ``early_learning`` is the strength of the term of ELR (`core.early_learning`) that holds every prediction near what
+    it was on average, so that fewer wrong labels are learned while the network is an ordinary one. It acts until
+    relabeling or weighting begins, also where that is never; it spares what a person decided.
+
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
     (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of
     labels that look wrong.
@@ -64,6 +68,7 @@ class SCNSettings:
     budget: float | None = 0.18  # at most this share of the training set is relabeled at a time; None: no limit
     budget_ramp: int = 10  # epochs over which the budget grows to that share
     aside: float = 0.12  # share that is doubted, not relabeled, and learns from its averaged prediction; 0: nobody
+    early_learning: float = 0.0  # strength of ELR's term, until relabeling or weighting begins; 0: none
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
     alpha_start: float | None = 0.9  # alpha of every sample before training; None: around 0.5, as drawn
@@ -104,6 +109,15 @@ class SCNSettings:
             raise SettingsError(f"budget is {self.budget}, but it is a share of the training set in (0, 1], or None.")
         if not 0 <= self.aside < 1:
             raise SettingsError(f"aside is {self.aside}, but it is a share of the training set in [0, 1).")
+        if not 0 <= self.early_learning < float("inf"):
+            raise SettingsError(
+                f"early_learning is {self.early_learning}, but it is the strength of a term of the loss: 0 or more."
+            )
+        if self.early_learning and (self.evidence == "step" or self.evidence_decay == 1):
+            raise SettingsError(
+                "early_learning holds predictions near their running mean, so it needs evidence='averaged' and an "
+                "evidence_decay below 1."
+            )
         begins = ((self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from))
         whole = any(on and when == "settled" for on, when in begins) or (
             self.relabel and (self.budget is not None or self.aside)
