@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from scn_fastai.core import (
     combine_losses,
+    early_learning,
     evidence_cross_entropy,
     group_means,
     high_group_size,
@@ -122,6 +123,25 @@ def test_evidence_cross_entropy_of_half_precision_logits_is_float32_and_close(ba
     found = evidence_cross_entropy(logits.to(dtype), evidence, aside)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(evidence_cross_entropy(logits, evidence, aside).item(), abs=tolerance)
+
+
+# ---- early learning ----
+
+
+def test_early_learning_is_the_loop_over_samples_and_classes(batch, device, n, c):
+    logits, _, _ = batch(n, c, device=device)
+    target = batch(n, c, device=device)[0].softmax(1) / 2
+    rows = zip(logits.tolist(), target.tolist(), strict=True)
+    each = [math.log(1 - sum(t * p for t, p in zip(ts, oracle.softmax(z), strict=True))) for z, ts in rows]
+    assert early_learning(logits, target, 3.0).item() == pytest.approx(3 * sum(each) / n, rel=1e-3)
+
+
+def test_nothing_is_asked_of_a_target_of_zeros_and_no_gradient_reaches_a_target(batch, c):
+    logits, _, _ = batch(3, c)
+    target = torch.zeros(3, c, dtype=torch.float64)
+    target[1:, 0] = 0.5  # of the same share of every class nothing would be asked either
+    early_learning(logits.requires_grad_(), target.requires_grad_()).backward()
+    assert (logits.grad[0] == 0).all() and (logits.grad[1:] != 0).any(1).all() and target.grad is None
 
 
 def test_relative_importance_has_mean_1_keeps_the_ranking_and_cannot_be_turned_down_as_a_whole(batch):

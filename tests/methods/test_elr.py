@@ -7,6 +7,7 @@ import torch
 from oracle import softmax
 from small_faces import small_faces
 
+from scn_fastai.core import average_evidence, early_target
 from scn_fastai.experiments.fit import TrainSettings, face_learner
 from scn_fastai.methods.elr import average_target, elr_loss
 
@@ -40,6 +41,17 @@ def test_targets_are_a_decayed_mean():
     found = average_target(target, probs, 0.7).tolist()
     for t, p, row in zip(target.tolist(), probs.tolist(), found, strict=True):
         assert row == pytest.approx([0.7 * a + 0.3 * b / sum(p) for a, b in zip(t, p, strict=True)])
+
+
+def test_an_early_target_is_the_running_mean_from_zero_that_elr_keeps():
+    n, c = 5, 4
+    torch.manual_seed(0)
+    scores = torch.randn(4, n, c, dtype=torch.float64)
+    mean, count, elr = torch.zeros(n, c).double(), torch.zeros(n).double(), torch.zeros(n, c).double()
+    for logits in scores:
+        found, elr = early_target(mean, count, logits, 0.7), average_target(elr, logits.softmax(1), 0.7)
+        torch.testing.assert_close(found, elr, atol=1e-3, rtol=0)
+        average_evidence(mean, count, torch.arange(n), logits.softmax(1), 0.7)
 
 
 def test_the_target_weakens_a_label_that_contradicts_it():

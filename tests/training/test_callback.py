@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import squeezenet1_0
 
 from scn_fastai import SCNCallback, SCNSettings, scn_loss
-from scn_fastai.core import attention_weights, rank_regularization, set_aside
+from scn_fastai.core import attention_weights, early_learning, early_target, rank_regularization, set_aside
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.training.head import ImportanceHead, find_head
 from scn_fastai.training.measures import repair_measures
@@ -688,6 +688,37 @@ def test_a_step_with_samples_set_aside_is_the_step_written_by_hand(weight, blobs
     assert 0 < aside.sum() <= 0.2 * 240 and len(scn.ledger) == 0
     for p, mine in zip(learn.model.parameters(), hand.parameters(), strict=True):
         torch.testing.assert_close(p, mine - 0.1 * mine.grad, atol=1e-6, rtol=0)
+
+
+def test_a_step_of_early_learning_is_the_step_written_by_hand_and_spares_what_a_person_decided(blobs, blob_learner):
+    scn = SCNCallback(early_learning=3.0, noise_needed=0.9)
+    learn = blob_learner(blobs, scn, bs=240, opt_func=SGD, wd=0, lr=0.1)
+    learn.fit(2, 0.1)
+    scn.ledger.override(7, int(blobs.given[7]))
+    hand = copy.deepcopy(learn.model)
+    features, head = hand[:2](blobs.x), hand[2]
+    logits = nn.functional.linear(features, head.weight, head.bias)
+    target = early_target(scn.history.evidence, scn.history.evidence_count, logits, 0.7)
+    target[7] = 0
+    (cross_entropy(logits, blobs.given) + early_learning(logits, target, 3.0)).backward()
+    learn.fit(1, 0.1, reset_opt=True)
+    assert not scn.history.frame()["weighting"].any()
+    for p, mine in zip(learn.model.parameters(), hand.parameters(), strict=True):
+        moved = mine if mine.grad is None else mine - 0.1 * mine.grad
+        torch.testing.assert_close(p, moved, atol=1e-6, rtol=0)
+
+
+def test_early_learning_is_elr_until_relabeling_begins_and_the_ordinary_recipe_after(blobs, blob_learner):
+    class Look(Callback):
+        order, found = 60, ()
+
+        def after_train(self):
+            self.found += ((scn._early, scn._weighs, scn._relabels),)
+
+    scn, look = SCNCallback(early_learning=3.0, relabel_from=2, weight_from=4), Look()
+    blob_learner(blobs, [scn, look]).fit(6, 0.01)
+    assert [early for early, *_ in look.found] == [True, True, False, False, False, False]
+    assert [weighs for _, weighs, _ in look.found] == [False] * 4 + [True] * 2
 
 
 def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begins(blobs, blob_learner):

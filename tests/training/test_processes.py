@@ -71,6 +71,7 @@ def assert_same_rows(one, other, skip):
     [
         (2, 96, {"settings": "default", "changes": EARLY}),
         (2, 96, {"settings": "default", "changes": EARLY | {"aside": 0.2}}),
+        (2, 96, {"settings": "default", "changes": EARLY | {"early_learning": 1.0}}),
         (2, 96, {"settings": "paper", "changes": {"relabel_from": 1, "relabel_margin": 0.0}}),
         (2, 93, {"settings": "default", "changes": EARLY | {"learn_margin": True}}),
         (4, 93, {"settings": "released", "changes": {"relabel_from": 1, "relabel_margin": 0.0}}),
