@@ -111,11 +111,26 @@ def evidence_cross_entropy(logits: Tensor, evidence: Tensor, aside: Tensor) -> T
     return torch.where(aside, each, 0).sum() / len(aside)
 
 
+def average_target(target: Tensor, probs: Tensor, beta: float) -> Tensor:
+    """Targets after one more prediction: t_i <- beta t_i + (1 - beta) p_i / sum_k p_ik (ELR, temporal ensembling).
+
+    Args:
+        target: float ``[B, C]``; zeros before the first prediction, as in the authors' code.
+        probs: predicted probabilities ``[B, C]``.
+        beta: how much of the old target stays.
+
+    >>> average_target(torch.zeros(1, 2), torch.tensor([[0.75, 0.25]]), beta=0.5)
+    tensor([[0.3750, 0.1250]])
+    """
+    probs = probs.detach()
+    return beta * target + (1 - beta) * probs / probs.sum(1, keepdim=True)
+
+
 def early_target(evidence: Tensor, count: Tensor, logits: Tensor, decay: float) -> Tensor:
     """What ELR holds a prediction near to: the running mean of a sample's predictions, this one among them.
 
-    ``t <- decay t + (1 - decay) p``, which begins at 0, so that the first predictions bind little. What stands here as
-    evidence is that mean divided by the sum of its weights (`average_evidence`), and is multiplied by it again.
+    `average_target` begins at 0, so that the first predictions bind little. What stands here as evidence is that mean
+    divided by the sum of its weights (`average_evidence`), and is multiplied by it again.
 
     Args:
         evidence: float Tensor ``[B, C]``, averaged predictions of the epochs before.
@@ -128,9 +143,7 @@ def early_target(evidence: Tensor, count: Tensor, logits: Tensor, decay: float) 
     tensor([[0.4375, 0.3125],
             [0.2500, 0.2500]])
     """
-    probs = _off_the_ends(logits.detach())
-    before = (1 - decay) * count.unsqueeze(1) * evidence
-    return decay * before + (1 - decay) * probs / probs.sum(1, keepdim=True)
+    return average_target((1 - decay) * count.unsqueeze(1) * evidence, _off_the_ends(logits), decay)
 
 
 def early_learning(logits: Tensor, target: Tensor, strength: float = 1.0) -> Tensor:

@@ -4,26 +4,10 @@ from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from scn_fastai.core.losses import LEAST, early_learning
+from scn_fastai.core.losses import LEAST, average_target, early_learning
 from scn_fastai.methods.batch_loss import BatchLoss
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
-
-
-def average_target(target: Tensor, probs: Tensor, beta: float) -> Tensor:
-    """Targets after one more prediction: t_i <- beta t_i + (1 - beta) p_i / sum_k p_ik (ELR, temporal ensembling).
-
-    Args:
-        target: float ``[B, C]``; zeros before the first prediction, as in the authors' code.
-        probs: predicted probabilities ``[B, C]``.
-        beta: how much of the old target stays.
-
-    >>> import torch
-    >>> average_target(torch.zeros(1, 2), torch.tensor([[0.75, 0.25]]), beta=0.5)
-    tensor([[0.3750, 0.1250]])
-    """
-    probs = probs.detach()
-    return beta * target + (1 - beta) * probs / probs.sum(1, keepdim=True)
 
 
 def elr_loss(logits: Tensor, label: Tensor, target: Tensor, strength: float) -> Tensor:
