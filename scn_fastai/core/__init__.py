@@ -20,6 +20,7 @@ from scn_fastai.core.losses import (
 from scn_fastai.core.relabeling import (
     Relabel,
     average_evidence,
+    first_third,
     grown_budget,
     knows_enough,
     most_doubted,
@@ -42,6 +43,7 @@ __all__ = [
     "early_learning",
     "early_target",
     "evidence_cross_entropy",
+    "first_third",
     "group_means",
     "grown_budget",
     "high_group_size",

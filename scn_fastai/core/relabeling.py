@@ -55,6 +55,19 @@ def relabel(probs: Tensor, target: Tensor, eligible: Tensor | None = None, margi
     return Relabel(mask, torch.where(mask, best, target), p_max, p_given)
 
 
+def first_third(epoch: int, n_epochs: int) -> bool:
+    """Whether an epoch is one of the first third, in which a network knows too little to be asked about labels.
+
+    Args:
+        epoch: the epoch, from 0.
+        n_epochs: how many epochs are planned.
+
+    >>> [first_third(epoch, 15) for epoch in (4, 5)]
+    [True, False]
+    """
+    return 3 * (epoch + 1) <= n_epochs
+
+
 def knows_enough(epoch: int, n_epochs: int, settled: float, needed: float) -> bool:
     """Whether relabeling may begin: a third of the epochs are done and enough averaged predictions have settled.
 
@@ -67,7 +80,7 @@ def knows_enough(epoch: int, n_epochs: int, settled: float, needed: float) -> bo
     >>> knows_enough(7, 25, settled=0.9, needed=0.85), knows_enough(8, 25, settled=0.9, needed=0.85)
     (False, True)
     """
-    return 3 * (epoch + 1) > n_epochs and settled >= needed
+    return not first_third(epoch, n_epochs) and settled >= needed
 
 
 def grown_budget(budget: float, epoch: int, ramp: int) -> float:

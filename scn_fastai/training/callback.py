@@ -27,7 +27,15 @@ from scn_fastai.training.ledger import LabelLedger
 from scn_fastai.training.measures import HistoryColumn, label_accuracy
 from scn_fastai.training.optimizer import release_head, train_head
 from scn_fastai.training.processes import gather, in_all, mean_of_all, n_processes, not_padding, own_part, rank
-from scn_fastai.training.rule import early_targets, may_relabel, may_weight, relabel_all, relabel_batch, who_is_aside
+from scn_fastai.training.rule import (
+    early_targets,
+    learns_early,
+    may_relabel,
+    may_weight,
+    relabel_all,
+    relabel_batch,
+    who_is_aside,
+)
 from scn_fastai.training.run import Run
 from scn_fastai.training.settings import SCNSettings, preset
 
@@ -178,7 +186,7 @@ class SCNCallback(Callback):
         self.history.begin_epoch(device)
         self._disagreed = torch.zeros((), dtype=torch.int64, device=device)
         self._relabels = may_relabel(self.settings, self.ledger, *self._time())
-        self._early = bool(self.settings.early_learning) and not (self._weighs or self._relabels)
+        self._early = learns_early(self.settings, *self._time())
         if self._weighs:
             self._aside = who_is_aside(self.settings, self.ledger, self.history)
 

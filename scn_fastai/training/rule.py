@@ -5,6 +5,7 @@ from torch import Tensor
 
 from scn_fastai.core import (
     early_target,
+    first_third,
     grown_budget,
     knows_enough,
     most_doubted,
@@ -83,6 +84,17 @@ def who_is_aside(s: SCNSettings, ledger: LabelLedger, history: SCNHistory) -> Te
         return None
     candidates = ledger.keeps_given() & (history.evidence_count > 0)
     return set_aside(history.evidence, ledger.given, candidates, s.aside)
+
+
+def learns_early(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -> bool:
+    """Whether the term of ELR acts in this epoch: neither relabeling nor weighting may begin in it, or has begun.
+
+    It must not wait until they do: it keeps doubts alive, of right labels too, so that these look wrong for longer.
+    """
+    if not s.early_learning or history.last("relabeling", False) or history.last("weighting", False):
+        return False
+    begins = [when for on, when in s.begins() if on]
+    return all(first_third(epoch, n_epochs) if when == "settled" else history.epoch < when for when in begins)
 
 
 def early_targets(s: SCNSettings, ledger: LabelLedger, history: SCNHistory, index: Tensor, logits: Tensor) -> Tensor:

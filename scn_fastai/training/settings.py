@@ -33,8 +33,9 @@ class SCNSettings:
     relabeling (``relabel=True``), from the first epoch that weights on, and spares what a person decided.
 
     ``early_learning`` is the strength of the term of ELR (`core.early_learning`) that holds every prediction near what
-    it was on average, so that fewer wrong labels are learned while the network is an ordinary one. It acts until
-    relabeling or weighting begins, also where that is never; it spares what a person decided.
+    it was on average, so that fewer wrong labels are learned while the network is an ordinary one. It acts as long as
+    neither relabeling nor weighting may begin: with ``'settled'`` in the first third of the epochs, and not after it
+    where they do not begin at all. It spares what a person decided.
 
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
     (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of
@@ -68,7 +69,7 @@ class SCNSettings:
     budget: float | None = 0.18  # at most this share of the training set is relabeled at a time; None: no limit
     budget_ramp: int = 10  # epochs over which the budget grows to that share
     aside: float = 0.12  # share that is doubted, not relabeled, and learns from its averaged prediction; 0: nobody
-    early_learning: float = 0.0  # strength of ELR's term, until relabeling or weighting begins; 0: none
+    early_learning: float = 0.0  # strength of ELR's term, until relabeling or weighting may begin; 0: none
     weighted_inference: bool = False  # multiply the logits by alpha outside training too (released code)
     bias: bool = True  # alpha has a bias (released code; the paper's Eq. 1 has none)
     alpha_start: float | None = 0.9  # alpha of every sample before training; None: around 0.5, as drawn
@@ -118,8 +119,7 @@ class SCNSettings:
                 "early_learning holds predictions near their running mean, so it needs evidence='averaged' and an "
                 "evidence_decay below 1."
             )
-        begins = ((self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from))
-        whole = any(on and when == "settled" for on, when in begins) or (
+        whole = any(on and when == "settled" for on, when in self.begins()) or (
             self.relabel and (self.budget is not None or self.aside)
         )
         if self.evidence == "step" and whole:
@@ -128,6 +128,10 @@ class SCNSettings:
                 "training set, so they need evidence='averaged': with evidence='step' name epochs, and set budget=None "
                 "and aside=0."
             )
+
+    def begins(self) -> tuple[tuple[bool | str, int | str], ...]:
+        """Of relabeling, then of weighting and rank loss: whether it is on, and when it begins."""
+        return (self.relabel, self.relabel_from), (self.weight or self.rank, self.weight_from)
 
     def change(self, **values) -> "SCNSettings":
         """A copy with some settings changed.

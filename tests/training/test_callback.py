@@ -691,7 +691,7 @@ def test_a_step_with_samples_set_aside_is_the_step_written_by_hand(weight, blobs
 
 
 def test_a_step_of_early_learning_is_the_step_written_by_hand_and_spares_what_a_person_decided(blobs, blob_learner):
-    scn = SCNCallback(early_learning=3.0, noise_needed=0.9)
+    scn = SCNCallback(early_learning=3.0, relabel_from=9, weight_from=9)
     learn = blob_learner(blobs, scn, bs=240, opt_func=SGD, wd=0, lr=0.1)
     learn.fit(2, 0.1)
     scn.ledger.override(7, int(blobs.given[7]))
@@ -708,17 +708,29 @@ def test_a_step_of_early_learning_is_the_step_written_by_hand_and_spares_what_a_
         torch.testing.assert_close(p, moved, atol=1e-6, rtol=0)
 
 
-def test_early_learning_is_elr_until_relabeling_begins_and_the_ordinary_recipe_after(blobs, blob_learner):
+@pytest.mark.parametrize(
+    ("changes", "acts"),
+    [
+        ({"relabel_from": 2, "weight_from": 4}, 2),
+        ({"relabel": False, "weight_from": 4}, 4),
+        ({"noise_needed": 0.9}, 3),  # a third of nine epochs, although nothing begins after it
+        ({"noise_needed": 0.0, "settled": 0.01, "relabel": "propose"}, 3),
+    ],
+)
+def test_early_learning_acts_until_relabeling_or_weighting_may_begin(changes, acts, blobs, blob_learner):
     class Look(Callback):
         order, found = 60, ()
 
         def after_train(self):
-            self.found += ((scn._early, scn._weighs, scn._relabels),)
+            self.found += (scn._early,)
 
-    scn, look = SCNCallback(early_learning=3.0, relabel_from=2, weight_from=4), Look()
-    blob_learner(blobs, [scn, look]).fit(6, 0.01)
-    assert [early for early, *_ in look.found] == [True, True, False, False, False, False]
-    assert [weighs for _, weighs, _ in look.found] == [False] * 4 + [True] * 2
+    scn, look = SCNCallback(early_learning=3.0, **changes), Look()
+    learn = blob_learner(blobs, [scn, look])
+    learn.fit(9, 0.01)
+    assert look.found == (True,) * acts + (False,) * (9 - acts)
+    begun = scn.history.frame()[["relabeling", "weighting"]].any(axis=None)
+    learn.fit(3, 0.01)  # of a second fit the first third, too, unless the recipe is at work by then
+    assert look.found[9:] == (False, False, False) if begun else (True, False, False)
 
 
 def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begins(blobs, blob_learner):
