@@ -202,11 +202,11 @@ def _methods() -> Experiment:
     rows = {"smoothing": "label smoothing", "mixup": "MixUp", "gce": "GCE", "elr": "ELR", "rul": "RUL", "eac": "EAC"}
     rows |= {"coteaching": "Co-teaching, two networks"}
     ours = {"plain": "baseline", "paper": "SCN", "default": "our default"}
-    first = "our default, ELR until it begins"
+    first = "our default, ELR in the first third"
     ours |= {"default:early_learning=3": first}
     lines = tuple(Line(label, recipe, 0.3) for recipe, label in (ours | rows).items())
     claims = tuple(Claim(f"our default is better than {label}", "our default", label) for label in rows.values())
-    claims += tuple(Claim(f"with ELR until it begins it is better than {label}", first, label)
+    claims += tuple(Claim(f"with ELR in the first third it is better than {label}", first, label)
                     for label in ("baseline", "our default", "ELR"))  # fmt: skip
     return Experiment("methods", "Other methods, 30 % of the labels flipped", lines, claims)
 
