@@ -49,7 +49,12 @@ def may_weight(s: SCNSettings, history: SCNHistory, epoch: int, n_epochs: int) -
 
 
 def _noisy(s: SCNSettings, estimates: list[float], epoch: int, n_epochs: int) -> bool:
-    """Whether the labels look wrong enough at the end of an epoch, and stay so."""
+    """Whether the labels look wrong enough at the end of an epoch, and stay so.
+
+    That they stay so can be told once the epoch compared with, two before, is one without the term of ELR.
+    """
+    if s.noise_needed and s.early_learning and first_third(epoch - 2, n_epochs):
+        return False
     steady = steadiness(epoch, n_epochs, s.noise_steady, s.noise_steady_late)
     return noise_shows(estimates, s.noise_needed, steady)
 

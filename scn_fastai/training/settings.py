@@ -35,7 +35,8 @@ class SCNSettings:
     ``early_learning`` is the strength of the term of ELR (`core.early_learning`) that holds every prediction near what
     it was on average, so that fewer wrong labels are learned while the network is an ordinary one. It acts as long as
     neither relabeling nor weighting may begin: with ``'settled'`` in the first third of the epochs, and not after it
-    where they do not begin at all. It spares what a person decided.
+    where they do not begin at all. It keeps doubts alive, of right labels too, so `noise_shows` is asked only when the
+    two epochs that it compares are later. It spares what a person decided.
 
     ``relabel='propose'`` keeps the whole rule but changes no label: the changes become proposals in the ledger
     (``ledger.proposals``), and a person decides. The next epoch trains on what was decided. It waits for no share of

@@ -733,6 +733,19 @@ def test_early_learning_acts_until_relabeling_or_weighting_may_begin(changes, ac
     assert look.found[9:] == (False, False, False) if begun else (True, False, False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "first"), [({}, 3), ({"early_learning": 3.0}, 5), ({"early_learning": 3.0, "noise_needed": 0.0}, 3)]
+)
+def test_after_early_learning_doubts_are_compared_with_those_of_an_epoch_without_it(
+    changes, first, blobs, blob_learner
+):
+    scn = SCNCallback(
+        **{"noise_needed": 1e-6, "noise_steady": 1e-6, "noise_steady_late": 1e-6, "settled": 0.01} | changes
+    )
+    blob_learner(blobs, scn).fit(9, 0.01)
+    assert scn.history.frame()["relabeling"].tolist() == [False] * first + [True] * (9 - first)
+
+
 def test_a_relabeled_sample_is_not_set_aside_and_nobody_is_before_weighting_begins(blobs, blob_learner):
     class Look(Callback):
         order, found = 60, ()
