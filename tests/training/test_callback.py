@@ -730,7 +730,7 @@ def test_early_learning_acts_until_relabeling_or_weighting_may_begin(changes, ac
     assert look.found == (True,) * acts + (False,) * (9 - acts)
     begun = scn.history.frame()[["relabeling", "weighting"]].any(axis=None)
     learn.fit(3, 0.01)  # of a second fit the first third, too, unless the recipe is at work by then
-    assert look.found[9:] == (False, False, False) if begun else (True, False, False)
+    assert look.found[9:] == ((False, False, False) if begun else (True, False, False))
 
 
 @pytest.mark.parametrize(
