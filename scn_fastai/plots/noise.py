@@ -17,7 +17,9 @@ NAMES = {"plain": "plain network", "paper": "SCN as printed", "default": "our de
 NAMES |= {"curriculumnet": "CurriculumNet", "metacleaner": "MetaCleaner"}
 COLORS = {"plain": GREY, "paper": VERMILION, "default": BLUE}
 LEVELS = {"x": "labels made wrong, %", "y": "validation accuracy, %", "printed": "the paper", "ours": "here"}
-ESTIMATES = {"x": "epoch", "y": "labels that look wrong, %", "begin": "relabeling begins", "needed": "needed"}
+ESTIMATES = {"x": "epoch", "y": "labels that look wrong, %", "left": "left of two epochs before, %"}
+ESTIMATES |= {"begin": "relabeling begins", "needed": "needed", "early": "needed", "late": "needed, second half"}
+LEFT_RANGE = [55, 105]  # %; what falls faster is far from what is needed
 
 
 class Level(NamedTuple):
@@ -41,6 +43,7 @@ class Estimate(NamedTuple):
     first: bool  # of its name: the one that the legend shows
     epoch: np.ndarray
     percent: np.ndarray
+    left: np.ndarray  # of the percentage of two epochs before, in %; NaN where there is none
     begin: float
 
 
@@ -119,19 +122,26 @@ def estimates_of(epochs: pd.DataFrame) -> list[Estimate]:
         begun = run.loc[run["relabeling"].astype(bool), "epoch"]
         color, dash = SERIES[kinds.index(labels) % len(SERIES)], DASHES[faces.index(count) % len(DASHES)]
         begin = float(begun.min()) if len(begun) else float("nan")
-        epoch, percent = (run[c].to_numpy(float) for c in ("epoch", "noise_estimate"))
-        found.append(Estimate(name, color, dash, name not in seen, epoch, 100 * percent, begin))
+        share = run.set_index("epoch")["noise_estimate"]
+        before = share.where(share > 0).reindex(share.index - 2).to_numpy(float)
+        epoch, percent = share.index.to_numpy(float), 100 * share.to_numpy(float)
+        found.append(Estimate(name, color, dash, name not in seen, epoch, percent, percent / before, begin))
         seen.add(name)
     return found
 
 
-def noise_estimates(epochs: pd.DataFrame, needed: float = 0.08, title: str = "") -> go.Figure:
-    """The share of labels that look wrong through trainings, a line per run; a dot where relabeling began.
+def noise_estimates(
+    epochs: pd.DataFrame, needed: float = 0.08, steady: tuple[float, float] = (0.9, 0.85), title: str = ""
+) -> go.Figure:
+    """The share of labels that look wrong through trainings, and what is left of it two epochs later.
+
+    A line per run, a dot where relabeling began; dotted lines: what both must reach for that (`noise_shows`).
 
     Args:
         epochs: a row per run and epoch with labels (what is wrong with them), faces, seed, epoch, noise_estimate (a
             share) and relabeling (whether it was at work).
-        needed: share from which relabeling may begin, a dotted line.
+        needed: share from which relabeling may begin.
+        steady: what must be left of the share of two epochs before, and in the second half of a training.
         title: text above.
 
     Raises:
@@ -140,20 +150,29 @@ def noise_estimates(epochs: pd.DataFrame, needed: float = 0.08, title: str = "")
     runs = estimates_of(epochs)
     if not runs:
         return sentence(NO_ESTIMATES)
-    figure = go.Figure()
+    figure = make_subplots(1, 2, horizontal_spacing=0.1)
     for run in runs:
-        look = {"name": run.name, "legendgroup": run.name, "line": {"color": run.color, "dash": run.dash}}
-        figure.add_scatter(x=plain(run.epoch), y=plain(run.percent), mode="lines", showlegend=run.first, **look)
-        at = run.epoch == run.begin
-        if at.any():
-            marker = {"color": run.color, "size": 11}
-            figure.add_scatter(
-                x=plain(run.epoch[at]), y=plain(run.percent[at]), mode="markers", marker=marker, showlegend=False,
-                legendgroup=run.name, name=ESTIMATES["begin"],
-            )  # fmt: skip
-    figure.add_hline(y=100 * needed, line={"color": GREY, "dash": "dot"}, annotation_text=ESTIMATES["needed"])
-    tidy(figure, title, height=420)
-    return figure.update_xaxes(title_text=ESTIMATES["x"]).update_yaxes(title_text=ESTIMATES["y"], rangemode="tozero")
+        _add_estimate(figure, run, run.percent, col=1)
+        _add_estimate(figure, run, run.left, col=2)
+    for col, share, words in ((1, needed, "needed"), (2, steady[0], "early"), (2, steady[1], "late")):
+        line = {"color": GREY, "dash": "dot"}
+        figure.add_hline(y=100 * share, line=line, annotation_text=ESTIMATES[words], row=1, col=col)
+    tidy(figure, title, height=420).update_xaxes(title_text=ESTIMATES["x"])
+    figure.update_yaxes(title_text=ESTIMATES["y"], rangemode="tozero", col=1)
+    return figure.update_yaxes(title_text=ESTIMATES["left"], range=LEFT_RANGE, col=2)
+
+
+def _add_estimate(figure: go.Figure, run: Estimate, percent: np.ndarray, col: int) -> None:
+    look = {"name": run.name, "legendgroup": run.name, "line": {"color": run.color, "dash": run.dash}}
+    look |= {"mode": "lines", "showlegend": run.first and col == 1}
+    figure.add_scatter(x=plain(run.epoch), y=plain(percent), **look, row=1, col=col)
+    at = run.epoch == run.begin
+    if at.any():
+        marker = {"color": run.color, "size": 11}
+        figure.add_scatter(
+            x=plain(run.epoch[at]), y=plain(percent[at]), mode="markers", marker=marker, showlegend=False,
+            legendgroup=run.name, name=ESTIMATES["begin"], row=1, col=col,
+        )  # fmt: skip
 
 
 def _need(table: pd.DataFrame, columns: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from scn_fastai.plots.noise import ESTIMATES, LEVELS, NO_ESTIMATES, NO_RUNS, estimates_of, levels_of
+from scn_fastai.plots.noise import ESTIMATES, LEFT_RANGE, LEVELS, NO_ESTIMATES, NO_RUNS, estimates_of, levels_of
 from scn_fastai.plots.static import DPI, MPL_DASH, figure_bytes, matplotlib_style, sentence_png
 from scn_fastai.plots.style import GREY
 
@@ -32,23 +32,28 @@ def noise_levels_png(results: pd.DataFrame, printed: str = "paper FERPlus", titl
         return figure_bytes(figure)
 
 
-def noise_estimates_png(epochs: pd.DataFrame, needed: float = 0.08, title: str = "") -> bytes:
+def noise_estimates_png(
+    epochs: pd.DataFrame, needed: float = 0.08, steady: tuple[float, float] = (0.9, 0.85), title: str = ""
+) -> bytes:
     """The picture of `noise_estimates` as a PNG file; the same arguments."""
     runs = estimates_of(epochs)
     if not runs:
         return sentence_png(NO_ESTIMATES)
     with matplotlib.rc_context(matplotlib_style(title)):
-        figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(10, 4.8), dpi=DPI, layout="constrained")
+        left, right = figure.subplots(1, 2)
         for run in runs:
-            name = run.name if run.first else None
-            axes.plot(run.epoch, run.percent, MPL_DASH[run.dash], color=run.color, linewidth=1.6, label=name)
             at = run.epoch == run.begin
-            axes.plot(run.epoch[at], run.percent[at], "o", color=run.color, markersize=8)
-        axes.axhline(100 * needed, color=GREY, linestyle=":")
-        axes.annotate(ESTIMATES["needed"], (1, 100 * needed), (-4, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", ha="right")  # fmt: skip
-        axes.set(xlabel=ESTIMATES["x"], ylabel=ESTIMATES["y"], ylim=(0, None))
-        axes.set_title(title, loc="left")
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+            for axes, percent in ((left, run.percent), (right, run.left)):
+                name = run.name if run.first else None
+                axes.plot(run.epoch, percent, MPL_DASH[run.dash], color=run.color, linewidth=1.6, label=name)
+                axes.plot(run.epoch[at], percent[at], "o", color=run.color, markersize=8)
+        for axes, share, words in ((left, needed, "needed"), (right, steady[0], "early"), (right, steady[1], "late")):
+            axes.axhline(100 * share, color=GREY, linestyle=":")
+            axes.annotate(ESTIMATES[words], (1, 100 * share), (-4, 3), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", ha="right")  # fmt: skip
+        left.set(xlabel=ESTIMATES["x"], ylabel=ESTIMATES["y"], ylim=(0, None))
+        right.set(xlabel=ESTIMATES["x"], ylabel=ESTIMATES["left"], ylim=LEFT_RANGE)
+        figure.suptitle(title or None)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         return figure_bytes(figure)

@@ -82,7 +82,19 @@ def test_a_run_is_a_line_with_a_dot_where_relabeling_began(epochs):
     assert few.color == many.color and few.dash != many.dash
     figure = noise_estimates(epochs)
     dots = [t for t in figure.data if t.mode == "markers"]
-    assert len(dots) == 4 and {t.x[0] for t in dots} == {2} and sorted({t.y[0] for t in dots}) == [30, 40]
+    begun, kept = ([t for t in dots if t.xaxis == axis] for axis in ("x", "x2"))
+    assert {t.x[0] for t in dots} == {2} and sorted(t.y[0] for t in begun) == [30, 30, 40, 40]
+    assert sorted(t.y[0] for t in kept) == pytest.approx([75, 75, 80, 80])  # 30 of 40 %, 40 of 50 %
+
+
+def test_what_is_left_is_of_two_epochs_before(epochs):
+    few = estimates_of(epochs.query("labels == 'right' and seed == 0"))[0]
+    np.testing.assert_allclose(few.left, [np.nan, np.nan, 100 * 0.2 / 0.3, 100 * 0.15 / 0.25])
+    gone = estimates_of(epochs.query("labels == 'right' and seed == 0").assign(noise_estimate=[0, 0.1, 0.2, 0.3]))[0]
+    assert np.isnan(gone.left[2]) and gone.left[3] == pytest.approx(300)  # nothing cannot be divided by
+    figure = noise_estimates(epochs, steady=(0.9, 0.85))
+    assert {shape.y0 for shape in figure.layout.shapes} == {8, 90, 85}
+    assert sum(bool(trace.showlegend) for trace in figure.data) == 3
 
 
 def test_twins_are_pictures(results, epochs):
