@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 from face_evidence import markdown
 
-from scn_fastai.cli.experiment import detector_words, detectors_file
+from scn_fastai.cli.experiment import detector_words
 from scn_fastai.experiments import grid
-from scn_fastai.experiments.grid import experiments_in, read_results
 from scn_fastai.experiments.paper_tables import experiment
+from scn_fastai.experiments.results import detectors_file, experiments_in, read_results
 from scn_fastai.plots.paper_table import claims_table, paper_lines
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
@@ -27,8 +27,8 @@ FACES = {"real": "photographs", "quick": "rendered faces"}
 LEAD = """# What was measured
 
 Every table here was made by the command above it, and by `python tools/results_page.py` from the CSV beside it, which
-has a row per training with its settings, versions and commit. Accuracy is that on the validation faces in %, mean ±
-standard deviation over the seeds. The paper's figures are from its own data, network and pretraining: compare signs and
+has a row per training with its settings, versions and commit (what stood behind the recipe's name then: `settings` in
+the JSON beside it). Accuracy is that on the validation faces in %, mean ± standard deviation over the seeds. The paper's figures are from its own data, network and pretraining: compare signs and
 orders, not numbers. A claim of the paper *holds* if the 95 % interval of the difference over paired seeds lies above 0,
 *does not hold* if it lies below, and is *not decided* if 0 is in it. What our default recipe is and gains:
 [DEFAULT.md](DEFAULT.md). Where it did not begin (column `changed` of the CSV) it is the plain network; what differs

@@ -101,7 +101,7 @@ def predict(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """The HTML report of a run, of a comparison, or of every experiment in a folder."""
-    from scn_fastai.experiments.grid import experiments_in
+    from scn_fastai.experiments.results import experiments_in
     from scn_fastai.training.run import Run
 
     folder = Path(options.folder)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments.paper_tables import EXPERIMENTS, Experiment, experiment
+from scn_fastai.experiments.results import detectors_file, read_detectors
 from scn_fastai.files import replace_file
 
 
@@ -39,7 +40,7 @@ def run(options: Namespace) -> int:
     """Train what is not trained yet; print the lines and the claims, and write the page."""
     from scn_fastai.experiments.compare import jobs_of
     from scn_fastai.experiments.evidence import More
-    from scn_fastai.experiments.grid import detector_results, lines_at, run_experiment
+    from scn_fastai.experiments.grid import lines_at, run_experiment
 
     if options.name == "table3":
         raise SettingsError("Table 3 pretrains first, so it has a command of its own: scn table3.")
@@ -49,15 +50,26 @@ def run(options: Namespace) -> int:
     jobs = jobs_of(options.jobs, len(asked.lines) * len(seeds), size.train.device)
     beside = _known_detectors(options.known, asked)
     known = None if asked.detectors and beside is None else options.known
+    more = More(True, options.folds, options.cyclic)
     _say(f"{asked.title}: {len(asked.lines)} lines, {len(seeds)} seeds, on {size.about}.")
     with tqdm(total=1, unit="epoch", file=sys.stderr, mininterval=1) as bar:
-        results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now), known)
+        results = run_experiment(asked, size, seeds, out, jobs, lambda *now: _move(bar, *now), known, _say_above)
     if asked.detectors:
-        more = More(True, options.folds, options.cyclic)
-        with tqdm(total=1, unit="run", file=sys.stderr, mininterval=1) as bar:
-            found = detector_results(results, out, 0, beside, more, jobs, lambda *now: _move(bar, *now))
-        replace_file(detectors_file(out, asked.name), lambda place: found.to_csv(place, index=False))
+        _ask_detectors(asked.name, results, out, beside, more, jobs)
     return show(out, [asked.name], options.json)
+
+
+def _ask_detectors(name: str, results: pd.DataFrame, out: Path, beside: pd.DataFrame | None, more, jobs: int) -> None:
+    """Every detector on every run; figures that were not asked for again stay."""
+    from scn_fastai.experiments.judge import detector_results, keep_judged
+
+    if (more.folds or more.cyclic) and beside is not None:
+        _say("--folds and --cyclic are asked about runs in --out; of those that are taken over only what is known.")
+    before = read_detectors(out, name)
+    with tqdm(total=1, unit="run", file=sys.stderr, mininterval=1) as bar:
+        found = detector_results(results, out, 0, beside, more, jobs, lambda *now: _move(bar, *now))
+    found = keep_judged(found, before)
+    replace_file(detectors_file(out, name), lambda place: found.to_csv(place, index=False))
 
 
 @dataclass(frozen=True)
@@ -85,13 +97,13 @@ class Shown:
 
 def shown_of(folder: Path, name: str) -> Shown:
     """An experiment's tables; its page is written anew."""
-    from scn_fastai.experiments.grid import read_results, with_settings
+    from scn_fastai.experiments.results import read_results, with_settings
     from scn_fastai.plots.paper_table import claims_table, paper_lines, write_experiment
 
     results, about = read_results(folder, name)
     lines, claims = paper_lines(results), claims_table(results, about["claims"])
-    detectors = detectors_file(folder, name)
-    found = detector_words(pd.read_csv(detectors)) if detectors.exists() else None
+    detectors = read_detectors(folder, name)
+    found = None if detectors is None else detector_words(detectors)
     page = write_experiment(with_settings(results), about, Path(folder) / f"{name}.html", found)
     failed = (results if "error" in results else results.assign(error=None)).dropna(subset="error")
     return Shown(name, about, lines, claims, found, failed, page)
@@ -126,16 +138,10 @@ def _known_detectors(folder: str | None, asked: Experiment) -> pd.DataFrame | No
         return None
     if not Path(folder).is_dir():
         raise RunError(f"There is no folder {folder}: --known names one with results of an experiment.")
-    there = detectors_file(Path(folder), asked.name)
-    if there.exists():
-        return pd.read_csv(there)
-    _say(f"{folder} has no {there.name}, so no training is taken over from it.")
-    return None
-
-
-def detectors_file(folder: Path, name: str) -> Path:
-    """Where an experiment's detectors stand."""
-    return Path(folder) / f"{name}_detectors.csv"
+    there = read_detectors(folder, asked.name)
+    if there is None:
+        _say(f"{folder} has no {detectors_file(folder, asked.name).name}, so no training is taken over from it.")
+    return there
 
 
 def detector_words(detectors: pd.DataFrame) -> pd.DataFrame:
@@ -204,3 +210,7 @@ def _move(bar: tqdm, done: int, total: int, line: str) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _say_above(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # not through a bar

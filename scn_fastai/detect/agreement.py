@@ -21,7 +21,8 @@ def suspicion_ranks(score: np.ndarray) -> np.ndarray:
 def agreement(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.ndarray:
     """Who is among the most suspicious ``share`` by which detector: ``[N]`` of `GROUPS`, '' without both scores.
 
-    A rank above ``1 - share`` counts.
+    A rank above ``1 - share`` counts, and the highest there is, so that many scores alike do not leave nobody: of them
+    all or none count.
 
     Args:
         first: scores or ranks ``[N]``, higher is more suspicious.
@@ -43,10 +44,16 @@ def agreement(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.n
     known = np.isfinite(first) & np.isfinite(second)
     high = [np.zeros(len(first), bool) for _ in GROUPS[:2]]
     for mask, score in zip(high, (first, second), strict=True):
-        mask[known] = suspicion_ranks(score[known]) > 1 - share + 1e-9
+        mask[known] = _highest(suspicion_ranks(score[known]), share)
     words = np.select([high[0] & high[1], high[0], high[1]], GROUPS[:3], GROUPS[3]).astype(object)
     words[~known] = ""
     return words
+
+
+def _highest(ranks: np.ndarray, share: float) -> np.ndarray:
+    if not len(ranks) or ranks.max() == ranks.min():
+        return np.zeros(len(ranks), bool)  # alike to the last: nobody stands out
+    return ranks > min(1 - share, ranks.max() - 1e-6) + 1e-9
 
 
 def agreement_table(groups: np.ndarray, wrong: np.ndarray | None = None) -> pd.DataFrame:

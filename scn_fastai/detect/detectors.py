@@ -227,6 +227,8 @@ def table_of_scores(scores, problems, given, truth, classes=None, votes=None, n_
     given, truth = np.asarray(given), np.asarray(truth)
     if given.shape != truth.shape:
         raise DataError(f"There are {len(given):,} given labels but {len(truth):,} true ones: give one for each.")
+    if votes is not None and len(votes) != len(given):
+        raise DataError(f"There are votes on {len(votes):,} samples but {len(given):,} labels: give votes on each.")
     entropy = None if votes is None else vote_entropy(votes)
     rows = []
     for name, score in scores.items():
@@ -252,7 +254,10 @@ def _truth_of(run: Run) -> np.ndarray:
 
 
 def _own(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
-    return np.asarray(probs, float)[np.arange(len(given)), given]
+    probs = np.asarray(probs, float)
+    if probs.ndim != 2 or len(probs) != len(given):
+        raise DataError(f"There are probabilities {list(probs.shape)} for {len(given):,} samples: give [N, C].")
+    return probs[np.arange(len(given)), given]
 
 
 def _checked(name: str, score: np.ndarray, n: int) -> np.ndarray:

@@ -77,7 +77,7 @@ def out_of_fold(
     Raises:
         SettingsError: k does not fit.
         DataError: a class has one face only, or the folds are too small for a batch.
-        RunError: the folder holds the folds of another training.
+        RunError: the folder holds the folds of another training, or one that is damaged.
     """
     train, rows = train or TrainSettings(), faces.rows("train")
     labels = faces.label_codes()[rows]
@@ -95,13 +95,20 @@ def out_of_fold(
         held = folds == number
         file = None if folder is None else folder / f"fold_{number:02d}.safetensors"
         done = file is not None and file.exists()
-        found = safetensors.numpy.load_file(file) if done else _train_fold(faces, rows, held, recipe, train)
+        found = _read_fold(file) if done else _train_fold(faces, rows, held, recipe, train)
         if file is not None and not done:
             replace_file(file, lambda path, found=found: safetensors.numpy.save_file(found, path))
         probs[held], alpha[held] = found["probs"], found["alpha"]
         if tell is not None:
             tell(f"fold {number + 1} of {k} {'was there' if done else 'is done'}")
     return OutOfFold(probs, alpha)
+
+
+def _read_fold(file: Path) -> dict:
+    try:
+        return safetensors.numpy.load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{file} is damaged: remove it, and this fold is trained again.") from error
 
 
 def _train_fold(faces: FaceSet, rows: np.ndarray, held: np.ndarray, recipe: str, train: TrainSettings) -> dict:
@@ -133,6 +140,7 @@ def _own_folder(folder: Path, about: dict) -> Path:
             known = json.loads(file.read_text(encoding="utf-8"))
         except ValueError:
             known = {}
+        known = known if isinstance(known, dict) else {}
         if _completed(known, about) != json.loads(json.dumps(about)):
             raise RunError(f"{folder} holds the folds of another training: choose another folder, or remove that one.")
     else:

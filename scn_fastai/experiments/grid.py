@@ -1,29 +1,28 @@
 """An experiment at work: its trainings as a grid that goes on where it stopped, and one tidy table of results."""
 
-import json
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from scn_fastai.data.source import Source
-from scn_fastai.detect.detectors import DETECTORS, table_of_scores, votes_of
 from scn_fastai.errors import RunError, SCNError, SettingsError
 from scn_fastai.experiments.compare import Cell, compare, finished, made_by, made_of, run_cell, run_name
-from scn_fastai.experiments.evidence import More, run_scores
 from scn_fastai.experiments.fit import TrainSettings
 from scn_fastai.experiments.paper_tables import Experiment, Line
-from scn_fastai.experiments.recipes import recipe
-from scn_fastai.files import make_writable, replace_file, write_whole
-from scn_fastai.training.run import Run
-
-FORMAT = 1
-# The columns of a row that tell its training from another.
-TRAINING = ("recipe", "seed", "noise", "noise_kind", "data", "limit", "arch", "image_size", "planned_epochs")
-TRAINING += ("batch_size", "lr", "wd")
+from scn_fastai.experiments.results import (
+    FORMAT,
+    Known,
+    good_rows,
+    known_results,
+    settings_id,
+    settings_of_run,
+    training_of,
+    write_results,
+)
+from scn_fastai.files import make_writable
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,14 @@ def run_experiment(
     jobs: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
     known: str | Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Train what is not trained yet, and write ``NAME.csv``, ``NAME.parquet`` and ``NAME.json``; returns the table.
 
     A row per run: experiment, line, recipe, noise, seed, the figures of `summary_of`, the paper's figures, the data
-    and training settings, and the versions and the commit that made it. A training that fails, or whose folder holds
-    another one, leaves a row with the reason in ``error``; the others go on.
+    and training settings, and the versions and the commit that made it; ``settings`` names what stood behind the
+    recipe's name then, the description has it. A training that fails, or whose folder holds another one, leaves a row
+    with the reason in ``error``; the others go on. If it went well before, its row stays.
 
     Args:
         asked: the experiment.
@@ -111,8 +112,9 @@ def run_experiment(
         out: folder of the runs and the results.
         jobs: how many run at a time.
         progress: see `compare`.
-        known: folder with results of earlier experiments: a training that has a row there is taken from it, with the
-            versions and the commit that made it.
+        known: folder with results of earlier experiments: a training that is not finished in ``out`` and has a row
+            there is taken from it, with the versions and the commit that made it, if its recipe means the same today.
+        tell: called with a line about what was taken over, and what could not be.
 
     Raises:
         SettingsError: there is no seed, or the faces of the size do not have the labels that a line asks for.
@@ -120,45 +122,97 @@ def run_experiment(
     """
     if not seeds:
         raise SettingsError("An experiment needs a seed; three or more, such as 0,1,2, tell of chance.")
-    out = Path(out)
+    out, tell = Path(out), tell or (lambda line: None)
     make_writable(out)
-    _keep_all(out, asked, seeds)
+    there, file = good_rows(out, asked.name), out / f"{asked.name}.csv"
+    _keep_all(there, asked, seeds, file)
     pairs = experiment_cells(asked, size, seeds, out)
-    cells = {cell.folder: cell for _, cell in pairs}
-    done = {} if known is None else _taken(pairs, known_results(known, asked))
-    made, n = made_by(), len(asked.lines)
-    done |= {f: {"error": words} | made for f, c in cells.items() if f not in done and (words := _refused(c))}
-    left = [cell for folder, cell in cells.items() if folder not in done]
-    found = compare(left, jobs, progress, run=try_cell).to_dict("records") if left else []
-    for cell, summary in zip(left, found, strict=True):
-        failed = isinstance(summary.get("error"), str)
-        done[cell.folder] = summary | (made if failed else made_of(cell.folder))
+    done = _made_before(pairs, [] if known is None else known_results(known, asked), tell)
+    _keep_good(there, pairs, done, file, tell)  # now, and not after hours of training that could not be written
+    done |= _train({cell.folder: cell for _, cell in pairs if cell.folder not in done}, jobs, progress)
+    _keep_good(there, pairs, done, file, tell)
     rows = [
-        {"experiment": asked.name, "size": size.name, "order": number % n, **done[cell.folder], **_of_line(line, cell)}
-        | {"folder": cell.folder.relative_to(out).as_posix()}
+        {"experiment": asked.name, "size": size.name, "order": number % len(asked.lines)}
+        | {**done[cell.folder].summary(), **_of_line(line, cell), "folder": cell.folder.relative_to(out).as_posix()}
         for number, (line, cell) in enumerate(pairs)
     ]
-    table = pd.DataFrame(rows)
+    table, settings = pd.DataFrame(rows), [one.settings for one in done.values() if one.settings is not None]
     if "error" in table and table["error"].notna().all():
         raise RunError(f"No training of {asked.name} went well, so nothing was written: {table['error'].iloc[0]}")
     about = {"format": FORMAT, "experiment": asked.name, "title": asked.title, "size": size.name, "about": size.about}
-    write_results(out, asked.name, table, about | {"seeds": seeds, "claims": claims_of(asked)})
+    about |= {"seeds": seeds, "claims": claims_of(asked), "settings": {settings_id(one): one for one in settings}}
+    write_results(out, asked.name, table, about)
     return table
 
 
-def _keep_all(out: Path, asked: Experiment, seeds: list[int]) -> None:
+def _keep_all(there: list[Known], asked: Experiment, seeds: list[int], file: Path) -> None:
     """Refuse to write a table over one that has more: what ``known`` gave to it lies nowhere else."""
-    if not (out / f"{asked.name}.csv").exists() or not (out / f"{asked.name}.json").exists():
-        return
-    there = read_results(out, asked.name)[0]
-    there = there[there["error"].isna()] if "error" in there else there
-    left_out = there[~(there["line"].isin([line.label for line in asked.lines]) & there["seed"].isin(seeds))]
-    if len(left_out):
-        row = left_out.iloc[0]
+    wanted = {(line.label, seed) for line in asked.lines for seed in seeds}
+    left_out = [known.row for known in there if (known.row["line"], known.row["seed"]) not in wanted]
+    if left_out:
+        row = left_out[0]
         raise RunError(
-            f"{out / asked.name}.csv holds {len(left_out)} trainings that this command leaves out and would lose, such "
+            f"{file} holds {len(left_out)} trainings that this command leaves out and would lose, such "
             f"as {row['line']!r} with seed {row['seed']}: ask for them too, or choose another --out."
         )
+
+
+def _keep_good(
+    there: list[Known], pairs: list[tuple[Line, Cell]], done: dict[Path, Known], file: Path, tell: Callable
+) -> None:
+    """Where a training fails that has a good row already, that row stays, if it is of the same training; in place.
+
+    Raises:
+        RunError: it is of another one, so that it could neither stay nor be had again.
+    """
+    same = {known.training(): known for known in there}
+    lines = {(known.row["line"], known.row["seed"]) for known in there}
+    for line, cell in pairs:
+        error = done[cell.folder].row.get("error") if cell.folder in done else None
+        if error is None or (line.label, cell.train.seed) not in lines:
+            continue
+        earlier = same.get(training_of(_of_line(line, cell)))
+        if earlier is None or not earlier.means_the_same():
+            raise RunError(
+                f"{file} holds a result of {line.label!r} with seed {cell.train.seed} that would be lost, for this "
+                f"training fails ({error}): choose another --out."
+            )
+        done[cell.folder] = earlier
+        tell(f"{line.label}, seed {cell.train.seed}: the result that was there stays, for its training fails ({error})")
+
+
+def _made_before(pairs: list[tuple[Line, Cell]], known: list[Known], tell: Callable) -> dict[Path, Known]:
+    """What need not be trained: it is known from elsewhere and not finished here, or its folder holds another run."""
+    rows, done, others, made = {}, {}, set(), made_by()
+    for one in known:
+        rows.setdefault(one.training(), []).append(one)
+    for line, cell in pairs:
+        is_done, words = _looked_up(cell)
+        there = [] if is_done else rows.get(training_of(_of_line(line, cell)), [])
+        same = [one for one in there if one.means_the_same()]
+        if words is not None:
+            done[cell.folder] = Known({"error": words} | made, None)
+        elif same:
+            done[cell.folder] = same[0]
+        elif there:
+            others.add((line.recipe, cell.folder))
+    if others:
+        names = ", ".join(sorted({name for name, _ in others}))
+        tell(f"{len(others)} known trainings ({names}) were not made with today's settings, or do not tell: made anew.")
+    return done
+
+
+def _train(left: dict[Path, Cell], jobs: int, progress: Callable | None) -> dict[Path, Known]:
+    """Train the cells that are left, and say what made them."""
+    found = compare(list(left.values()), jobs, progress, run=try_cell).to_dict("records") if left else []
+    done, made = {}, made_by()
+    for folder, summary in zip(left, found, strict=True):
+        if isinstance(summary.get("error"), str):
+            done[folder] = Known(summary | made, None)
+        else:
+            settings = settings_of_run(folder)
+            done[folder] = Known(summary | made_of(folder) | {"settings": settings_id(settings)}, settings)
+    return done
 
 
 def try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None) -> dict:
@@ -174,142 +228,15 @@ def try_cell(cell: Cell, tell: Callable[[str], None], threads: int | None = None
         return {"recipe": cell.recipe, "seed": cell.train.seed, "error": sentence}
 
 
-def known_results(folder: str | Path, asked: Experiment) -> pd.DataFrame:
-    """The rows in a folder's results that an experiment can take over: those of trainings that ended well.
-
-    Where every detector is asked about every run, only its own rows will do: their detectors stand beside them.
-
-    Raises:
-        RunError: no experiment lies there, or one that cannot be read.
-    """
-    names = experiments_in(folder)
-    if not names:
-        raise RunError(
-            f"{folder} holds no results of an experiment: --known names a folder with NAME.csv and NAME.json."
-        )
-    tables = [read_results(folder, name)[0] for name in names if name == asked.name or not asked.detectors]
-    tables = [table for table in tables if set(TRAINING) <= set(table)]  # Table 3 has two trainings a row
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TRAINING))
-    return table[table["error"].isna()] if "error" in table else table
-
-
-def _taken(pairs: list[tuple[Line, Cell]], known: pd.DataFrame) -> dict[Path, dict]:
-    """What is known of each cell that has a row: the summary of its training, and what made it."""
-    rows = {_training(row): row for row in known.to_dict("records")}
-    own = {"experiment", "size", "order", "line", "folder", "error"} | {
-        name for name in known if name.startswith("paper ")
-    }
-    found = {cell.folder: rows.get(_training(_of_line(line, cell))) for line, cell in pairs}
-    return {folder: {n: v for n, v in row.items() if n not in own} for folder, row in found.items() if row is not None}
-
-
-def _training(row: dict) -> tuple:
-    """What tells a training from another; an empty cell of a CSV (NaN) is the empty text that it was."""
-    return tuple("" if pd.isna(row[name]) else row[name] for name in TRAINING)
-
-
-def detector_results(
-    results: pd.DataFrame,
-    out: str | Path,
-    n_boot: int = 0,
-    known: pd.DataFrame | None = None,
-    more: More | None = None,
-    jobs: int = 1,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> pd.DataFrame:
-    """Every detector on every finished run: `detector_table` with the run's line, recipe, noise_kind and seed.
-
-    Args:
-        results: of `run_experiment`.
-        out: folder with the runs.
-        n_boot: bootstrap samples for the intervals.
-        known: a table that this function made earlier, for the runs that do not lie in ``out``.
-        more: what is gathered beside the histories; None: features. What other networks say of the faces, of folds and
-            of the cyclic rate, is asked about the runs of the plain network only: runs of a seed have the same labels.
-        jobs: how many runs at a time.
-        progress: called with runs done, runs in all, and the line of the run that was judged.
-    """
-    more, out = more or More(features=True), Path(out)
-    rows = [row for row in results.to_dict("records") if not isinstance(row.get("error"), str)]
-    # A run that was taken over has no summary here, whatever was begun here.
-    here = [known is None or (out / row["folder"] / "summary.json").exists() for row in rows]
-    tasks = (delayed(_judge)(row, out, more, n_boot) for row, is_here in zip(rows, here, strict=True) if is_here)
-    judged, parts = Parallel(jobs, return_as="generator")(tasks), []
-    for row, is_here in zip(rows, here, strict=True):
-        stored = None if is_here else known[(known["line"] == row["line"]) & (known["seed"] == row["seed"])]
-        parts.append(next(judged) if is_here else stored)
-        if progress is not None:
-            progress(len(parts), len(rows), f"detectors, {row['line']}")
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def _judge(row: dict, out: Path, more: More, n_boot: int) -> pd.DataFrame:
-    """Every detector on the run of a row; one that cannot be read costs its own rows only."""
-    more = more if row["recipe"] == "plain" else replace(more, folds=0, cyclic=0)
-    about = {name: row[name] for name in ("line", "recipe", "noise_kind", "seed")}
-    about |= {"folds": more.folds, "cyclic": more.cyclic}
+def _looked_up(cell: Cell) -> tuple[bool, str | None]:
+    """Whether a cell is finished in its folder, and why it cannot be trained there, or None."""
     try:
-        run = Run.load(out / row["folder"])
-        scores, problems = run_scores(run, more)
-        given, truth = run.ledger.given.cpu().numpy(), run.truth.numpy()
-        table = table_of_scores(scores, problems, given, truth, run.classes, votes_of(run), n_boot)
-    except SCNError as error:
-        table = pd.DataFrame({"detector": list(DETECTORS), "auroc": float("nan"), "problem": str(error)})
-    return table.assign(**about)
-
-
-def experiments_in(folder: str | Path) -> list[str]:
-    """Names of the experiments whose description lies in a folder."""
-    return sorted(path.stem for path in Path(folder).glob("*.json") if '"claims"' in path.read_text(encoding="utf-8"))
-
-
-def read_results(folder: str | Path, name: str) -> tuple[pd.DataFrame, dict]:
-    """Results and description of an experiment in a folder.
-
-    Raises:
-        RunError: there is none, it is half written, or a newer version made it.
-    """
-    about_file, results = Path(folder) / f"{name}.json", Path(folder) / f"{name}.csv"
-    if not about_file.exists():
-        raise RunError(f"There is no experiment {name} in {folder}: `scn experiment {name} --out {folder}` makes it.")
-    try:
-        about = json.loads(about_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{about_file} is damaged: run the experiment again, its trainings are kept.") from error
-    if about.get("format", 0) > FORMAT:
-        raise RunError(f"{about_file} was made by a newer version of scn_fastai: update it.")
-    if not results.exists():
-        raise RunError(f"{results} is missing: run the experiment again, its trainings are kept.")
-    return pd.read_csv(results), about
-
-
-def with_settings(results: pd.DataFrame) -> pd.DataFrame:
-    """Results with the SCN settings of each row's recipe as columns, as `runs_in` has them: for the pictures of runs.
-
-    A recipe of another version, which this one does not know, has none of them.
-
-    >>> with_settings(pd.DataFrame({"recipe": ["plain", "paper:gamma=0.2"]}))[["rank", "gamma"]].values.tolist()
-    [[False, 0.5], [True, 0.2]]
-    """
-    known = {name: _settings_of(name) for name in results["recipe"].unique()}
-    settings = pd.DataFrame([known[name] for name in results["recipe"]], results.index)
-    return results.join(settings[settings.columns.difference(results.columns, sort=False)])
-
-
-def _settings_of(name: str) -> dict:
-    try:
-        return asdict(recipe(name).settings)
-    except SettingsError:
-        return {}
-
-
-def _refused(cell: Cell) -> str | None:
-    """Why a cell cannot be trained in its folder, or None."""
-    try:
-        finished(cell)
+        return finished(cell) is not None, None
     except (SCNError, OSError, ValueError, KeyError) as error:
-        return str(error) if isinstance(error, SCNError) else f"{cell.folder} is damaged ({error}): remove that folder."
-    return None
+        words = (
+            str(error) if isinstance(error, SCNError) else f"{cell.folder} is damaged ({error}): remove that folder."
+        )
+        return False, words
 
 
 def claims_of(asked: Experiment) -> list[dict]:
@@ -325,20 +252,3 @@ def _of_line(line: Line, cell: Cell) -> dict:
     row |= {f"paper {column}": value for column, value in line.paper.items()}
     row |= {"data": s.name, "limit": s.limit, "arch": t.arch, "image_size": t.size, "planned_epochs": t.epochs}
     return row | {"batch_size": t.batch_size, "lr": t.lr, "wd": t.wd}
-
-
-def write_results(out: Path, name: str, table: pd.DataFrame, about: dict) -> None:
-    """Write a table of results as ``NAME.csv`` and ``NAME.parquet``, and its description as ``NAME.json``.
-
-    Raises:
-        RunError: they cannot be written.
-    """
-    text = table.assign(error=table["error"].astype("string")) if "error" in table else table
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        replace_file(out / f"{name}.csv", lambda place: table.to_csv(place, index=False))
-        replace_file(out / f"{name}.parquet", text.to_parquet)
-        described = json.dumps(about, indent=1)
-        write_whole(out / f"{name}.json", described)
-    except OSError as error:
-        raise RunError(f"{out} cannot be written ({error.strerror}): make room or choose another --out.") from error

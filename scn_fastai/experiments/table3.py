@@ -9,9 +9,10 @@ import pandas as pd
 from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.compare import Cell, compare, made_of, run_name
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import FORMAT, claims_of, write_results
+from scn_fastai.experiments.grid import claims_of
 from scn_fastai.experiments.paper_tables import COLUMNS, Claim, Experiment, Line
 from scn_fastai.experiments.pretrain import SCN, WEB_NOISE, Task, pretrain_cell, save_pretrained, scn_began
+from scn_fastai.experiments.results import FORMAT, write_results
 from scn_fastai.training.pretrained import backbone_card
 from scn_fastai.training.run import Run
 

@@ -25,6 +25,13 @@ def test_groups_by_loop():
     np.testing.assert_array_equal(agreement(suspicion_ranks(first), 3 * second + 1, 0.25), groups)
 
 
+def test_scores_alike_do_not_leave_nobody():
+    forgetting = np.array([9.0] * 8 + [1.0] * 12 + [0.0] * 80)  # the share asked is within the first eight
+    assert (agreement(forgetting, np.arange(100.0), 0.01) == "first").sum() == 8
+    assert (agreement(forgetting, np.arange(100.0), 0.3) == "first").sum() == 20  # not all that are 0
+    assert set(agreement(np.zeros(100), np.arange(100.0), 0.1)) == {"second", "neither"}
+
+
 def test_the_table_counts():
     table = agreement_table(np.array(["both", "both", "second", ""]), np.array([True, False, True, True]))
     assert table.set_index("group")["n"].to_dict() == {"both": 2, "first": 0, "second": 1, "neither": 0}

@@ -97,6 +97,11 @@ def test_a_score_that_fails_leaves_the_rest_of_the_table(run, known):
     table = detector_table(evidence, truth, n_boot=0).set_index("detector")
     assert "120 labels" in table["problem"]["knn"] and "stage begins in 99" in table["problem"]["o2u"]
     assert table["problem"]["confident"] == "" and len(table) == len(DETECTORS)
+    for others in (probs[:50], np.concatenate([probs, probs])):  # of fewer and of more samples
+        problem = detector_scores(Evidence.of_run(run, out_of_fold=others), ["held_out"])[1]["held_out"]
+        assert f"probabilities [{len(others)}, " in problem and "120 samples" in problem
+    with pytest.raises(DataError, match="votes on 3 samples but 120 labels"):
+        detector_table(evidence, truth, votes=np.ones((3, 8)), n_boot=0)
 
 
 def test_votes_are_a_target_too(run, known):

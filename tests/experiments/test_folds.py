@@ -77,9 +77,16 @@ def test_held_out_networks_find_wrong_labels_and_are_kept(noisy, tmp_path, monke
     file.write_text(json.dumps(about | {"scn": about["scn"] | {"rank_margin": 0.3}}))
     with pytest.raises(RunError, match="holds the folds of another training"):
         out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds")
+    file.write_text("[]")
+    with pytest.raises(RunError, match="holds the folds of another training"):
+        out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds")
     file.write_text(json.dumps(about))
     with pytest.raises(RunError, match="holds the folds of another training"):
         out_of_fold(noisy, "default", TRAIN, 3, folder=tmp_path / "folds")
+    half = tmp_path / "folds" / "fold_01.safetensors"
+    half.write_bytes(half.read_bytes()[:100])
+    with pytest.raises(RunError, match="fold_01.safetensors is damaged: remove it, and this fold is trained again"):
+        out_of_fold(noisy, train=TRAIN, k=3, folder=tmp_path / "folds")
 
 
 def test_bad_input_is_a_sentence(noisy):

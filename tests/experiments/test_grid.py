@@ -10,19 +10,11 @@ import pytest
 from scn_fastai.data.source import Source
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments import compare, grid
-from scn_fastai.experiments.evidence import More
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import (
-    SIZES,
-    Size,
-    detector_results,
-    experiment_cells,
-    experiments_in,
-    lines_at,
-    read_results,
-    run_experiment,
-)
+from scn_fastai.experiments.grid import SIZES, Size, experiment_cells, lines_at, run_experiment
+from scn_fastai.experiments.judge import detector_results
 from scn_fastai.experiments.paper_tables import Claim, Experiment, Line, experiment
+from scn_fastai.experiments.results import detectors_file, experiments_in, read_results
 
 TRAIN = TrainSettings(arch="small", size=16, epochs=1, batch_size=16, device="cpu")
 TINY = Size("tiny", Source("rendered", limit=48), TRAIN, "few faces")
@@ -44,36 +36,6 @@ def test_each_run_is_a_row_with_its_settings_and_what_made_it(tmp_path):
     assert len(pd.read_parquet(tmp_path / "out" / "table2.parquet")) == 4
     assert about["claims"] == [{"text": "SCN beats it", "better": "SCN", "than": "baseline"}]
     assert experiments_in(tmp_path / "out") == ["table2"]
-
-
-def test_every_detector_looks_at_every_run(tmp_path):
-    results = run_experiment(ASKED, TINY, [0], tmp_path / "out")
-    table = detector_results(results, tmp_path / "out")
-    assert set(table["line"]) == {"baseline", "SCN"} and {"alpha", "loss", "aum"} <= set(table["detector"])
-    noisy = table[(table["line"] == "SCN") & (table["detector"] == "loss")]
-    assert 0 <= float(noisy["auroc"].iloc[0]) <= 1
-    assert (table.loc[table["detector"] == "knn", "problem"] == "").all()  # features are there unasked
-
-
-def test_a_run_that_cannot_be_read_costs_its_own_rows_only(tmp_path):
-    results = run_experiment(ASKED, TINY, [0], tmp_path)
-    (tmp_path / "symmetric30" / "paper-seed0" / "settings.json").write_text("{", encoding="utf-8")
-    table = detector_results(results, tmp_path).set_index("line")
-    assert "paper-seed0" in table.loc["SCN", "problem"].iloc[0] and table.loc["SCN", "auroc"].isna().all()
-    assert (table.loc["baseline", "problem"] == "").any()
-
-
-def test_other_networks_are_asked_about_the_plain_runs_only(tmp_path):
-    asked = replace(ASKED, lines=(Line("plain", "plain", 0.3), LINES[1]), claims=())
-    results, told = run_experiment(asked, TINY, [0], tmp_path / "out"), []
-    more = {"more": More(True, 2, 1), "progress": lambda *now: told.append(now)}
-    table = detector_results(results, tmp_path / "out", **more)
-    held_out = table[table["detector"].isin(["confident", "held_out", "alpha_held_out", "o2u"])].set_index("line")
-    assert held_out.loc["plain", "auroc"].notna().all() and held_out.loc["SCN", "auroc"].isna().all()
-    assert held_out.loc["plain", "folds"].tolist() == [2] * 4 and held_out.loc["SCN", "cyclic"].tolist() == [0] * 4
-    assert told == [(1, 2, "detectors, plain"), (2, 2, "detectors, SCN")]
-    two = detector_results(results, tmp_path / "out", jobs=2)
-    pd.testing.assert_frame_equal(two, detector_results(results, tmp_path / "out", jobs=1))
 
 
 def test_labels_of_another_data_set_are_its_noise_and_rendered_faces_have_none(tmp_path):
@@ -122,6 +84,7 @@ def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):
     asked = replace(ASKED, name="detect", detectors=True)
     first = run_experiment(asked, TINY, [0], tmp_path / "a")
     judged = detector_results(first, tmp_path / "a")
+    judged.to_csv(detectors_file(tmp_path / "a", "detect"), index=False)
     (tmp_path / "a" / "detect.csv").write_text(first.assign(commit="earlier").to_csv(index=False), encoding="utf-8")
     real, ran = grid.run_cell, []
     monkeypatch.setattr(grid, "run_cell", lambda *how: ran.append((how[0].recipe, how[0].train.seed)) or real(*how))
@@ -148,21 +111,113 @@ def test_a_training_whose_result_is_known_is_taken_over(tmp_path, monkeypatch):
         run_experiment(ASKED, TINY, [0], tmp_path / "f", known=tmp_path / "empty")
 
 
+def remake(folder, **settings):
+    """The run in a folder as if another version's recipe had made it; its experiment's table is gone."""
+    stored = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    stored["scn"] |= settings
+    (folder / "settings.json").write_text(json.dumps(stored), encoding="utf-8")
+
+
+def forget(out):
+    for file in out.glob("table2.*"):
+        file.unlink()
+
+
 def test_a_folder_with_another_run_costs_its_line_only(tmp_path):
     run_experiment(ASKED, TINY, [0], tmp_path)
-    settings = tmp_path / "clean" / "plain-seed0" / "settings.json"
-    settings.write_text("{", encoding="utf-8")
+    forget(tmp_path)
+    (tmp_path / "clean" / "plain-seed0" / "settings.json").write_text("{", encoding="utf-8")
     told = run_experiment(ASKED, TINY, [0], tmp_path)["error"]
     assert "is damaged" in told[0] and pd.isna(told[1])
 
 
-def test_a_table_of_errors_is_not_written_over_one_of_figures(tmp_path):
+def test_a_result_stays_where_its_training_now_fails(tmp_path):
+    first, told = run_experiment(ASKED, TINY, [0], tmp_path), []
+    (tmp_path / "clean" / "plain-seed0" / "settings.json").write_text("{", encoding="utf-8")
+    again = run_experiment(ASKED, TINY, [0], tmp_path, tell=told.append)
+    assert again["accuracy_last"].tolist() == pytest.approx(first["accuracy_last"].tolist()) and "error" not in again
+    assert len(told) == 1 and "baseline, seed 0: the result that was there stays" in told[0]
+
+
+def test_a_result_is_not_replaced_by_an_error(tmp_path, monkeypatch):
     run_experiment(ASKED, TINY, [0], tmp_path)
     before = (tmp_path / "table2.csv").read_bytes()
+    monkeypatch.setattr(grid, "run_cell", lambda *how: pytest.fail("trained"))
+    longer = replace(TINY, train=replace(TRAIN, epochs=2))
+    with pytest.raises(RunError, match="a result of 'baseline' with seed 0 that would be lost.*epochs 1, now 2"):
+        run_experiment(ASKED, longer, [0], tmp_path)
+    about = json.loads((tmp_path / "table2.json").read_text(encoding="utf-8"))
+    for stored in about["settings"].values():
+        stored["scn"]["gamma"] = 0.9  # the recipes of another version
+    (tmp_path / "table2.json").write_text(json.dumps(about), encoding="utf-8")
+    remake(tmp_path / "symmetric30" / "paper-seed0", gamma=0.9)
+    with pytest.raises(RunError, match="a result of 'SCN' with seed 0 that would be lost.*gamma 0.9, now 0.5"):
+        run_experiment(ASKED, TINY, [0], tmp_path)
+    (tmp_path / "table2.json").write_text("{", encoding="utf-8")  # without it nobody knows the settings
+    with pytest.raises(RunError, match="would be lost"):
+        run_experiment(ASKED, TINY, [0], tmp_path)
+    assert (tmp_path / "table2.csv").read_bytes() == before
+
+
+def test_a_damaged_description_or_table_is_mended_by_the_same_command(tmp_path):
+    first = run_experiment(ASKED, TINY, [0], tmp_path)
+    for name, text in (("table2.json", "{"), ("table2.csv", "")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        with pytest.raises(RunError, match="is damaged: run the experiment again"):
+            read_results(tmp_path, "table2")
+        again = run_experiment(ASKED, TINY, [0], tmp_path)
+        assert again["accuracy_last"].tolist() == first["accuracy_last"].tolist()
+        assert read_results(tmp_path, "table2")[0]["settings"].tolist() == first["settings"].tolist()
+
+
+def test_what_another_versions_recipe_made_is_not_taken_over(tmp_path, monkeypatch):
+    run_experiment(ASKED, TINY, [0], tmp_path / "a")
+    forget(tmp_path / "a")
+    remake(tmp_path / "a" / "symmetric30" / "paper-seed0", gamma=0.9)
+    monkeypatch.setattr(compare, "changed_since", lambda stored, name: {})  # as that version would have
+    run_experiment(ASKED, TINY, [0], tmp_path / "a")
+    real, ran, told = grid.run_cell, [], []
+    monkeypatch.setattr(grid, "run_cell", lambda *how: ran.append(how[0].recipe) or real(*how))
+    table = run_experiment(ASKED, TINY, [0], tmp_path / "b", known=tmp_path / "a", tell=told.append)
+    assert ran == ["paper"] and table["accuracy_last"].notna().all()
+    assert told == ["1 known trainings (paper) were not made with today's settings, or do not tell: made anew."]
+    stored, about = read_results(tmp_path / "b", "table2")
+    assert about["settings"][stored["settings"][1]]["scn"]["gamma"] == 0.5
+    read = pd.read_csv(tmp_path / "a" / "table2.csv")
+    read.drop(columns="settings").to_csv(tmp_path / "a" / "table2.csv", index=False)  # of a version without them
+    run_experiment(ASKED, TINY, [0], tmp_path / "c", known=tmp_path / "a", tell=told.append)
+    assert ran == ["paper", "plain", "paper"] and told[-1].startswith("2 known trainings (paper, plain)")
+
+
+def test_a_training_that_is_finished_here_is_not_taken_from_elsewhere(tmp_path):
+    run_experiment(ASKED, TINY, [0], tmp_path / "a")
+    there = pd.read_csv(tmp_path / "a" / "table2.csv").assign(commit="elsewhere")
+    there.to_csv(tmp_path / "a" / "table2.csv", index=False)
+    run_experiment(ASKED, TINY, [0], tmp_path / "b")
+    table = run_experiment(ASKED, TINY, [0], tmp_path / "b", known=tmp_path / "a")
+    assert "elsewhere" not in table["commit"].tolist()
+
+
+def test_without_detectors_beside_it_a_training_is_not_taken_over_where_they_are_wanted(tmp_path, monkeypatch):
+    asked = replace(ASKED, name="detect", detectors=True)
+    first = run_experiment(asked, TINY, [0, 1], tmp_path / "a")
+    judged = detector_results(first[first["seed"] == 0], tmp_path / "a")  # stopped before it came to seed 1
+    judged.to_csv(detectors_file(tmp_path / "a", "detect"), index=False)
+    real, ran = grid.run_cell, []
+    monkeypatch.setattr(grid, "run_cell", lambda *how: ran.append(how[0].train.seed) or real(*how))
+    table = run_experiment(asked, TINY, [0, 1], tmp_path / "b", known=tmp_path / "a")
+    assert ran == [1, 1]
+    both = detector_results(table, tmp_path / "b", known=judged)
+    assert both["seed"].value_counts().to_dict() == {0: len(judged), 1: len(judged)}
+
+
+def test_a_table_of_errors_is_not_written(tmp_path):
+    run_experiment(ASKED, TINY, [0], tmp_path)
+    forget(tmp_path)
     longer = replace(TINY, train=replace(TRAIN, epochs=2))
     with pytest.raises(RunError, match=r"No training of table2 went well.*train: epochs 1, now 2"):
         run_experiment(ASKED, longer, [0], tmp_path)
-    assert (tmp_path / "table2.csv").read_bytes() == before
+    assert not (tmp_path / "table2.csv").exists()
 
 
 def test_a_smaller_table_is_not_written_over_a_larger_one(tmp_path):
@@ -180,22 +235,6 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_trained(t
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot be written"):
         run_experiment(ASKED, TINY, [0], tmp_path / "file" / "runs")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ({"format": 99, "claims": []}, "newer version"),
-        ("{", "is damaged: run the experiment again"),
-        ({"format": 1, "claims": []}, "table2.csv is missing"),
-        (None, "There is no experiment table2"),
-    ],
-)
-def test_results_that_do_not_fit_get_a_sentence(tmp_path, text, words):
-    if text is not None:
-        (tmp_path / "table2.json").write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
-    with pytest.raises(RunError, match=words):
-        read_results(tmp_path, "table2")
 
 
 def test_no_seed_gets_a_sentence(tmp_path):

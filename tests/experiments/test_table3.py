@@ -11,7 +11,7 @@ from scn_fastai.cli import main
 from scn_fastai.errors import RunError, SettingsError
 from scn_fastai.experiments import pretrain
 from scn_fastai.experiments.fit import TrainSettings
-from scn_fastai.experiments.grid import experiments_in, read_results
+from scn_fastai.experiments.results import experiments_in, read_results
 from scn_fastai.experiments.table3 import SIZES, TABLE3, Size, table3
 from scn_fastai.plots.paper_table import claims_table
 from scn_fastai.training.pretrained import backbone_card

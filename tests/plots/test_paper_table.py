@@ -70,8 +70,8 @@ def test_another_table_gets_a_sentence():
 
 @pytest.mark.parametrize("name", ["table2", "table5", "table6", "fig5"])
 def test_the_page_has_the_picture_of_its_experiment(tmp_path, name):
-    from scn_fastai.experiments.grid import with_settings
     from scn_fastai.experiments.paper_tables import experiment
+    from scn_fastai.experiments.results import with_settings
 
     rows = [
         {"line": line.label, "recipe": line.recipe, "order": number, "seed": 0, "noise": line.noise,
