@@ -1,5 +1,6 @@
 """Co-teaching: two networks, each trained on the samples that the other finds easy."""
 
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 
 import torch
@@ -86,6 +87,23 @@ class CoTeaching(BatchLoss):
     def extra_parameters(self) -> list[nn.Parameter]:
         """Those of the second network."""
         return [] if self.other is None else list(self.other.parameters())
+
+    def extra_groups(self, model: nn.Module, groups: Sequence[Iterable]) -> list[list[nn.Parameter]]:
+        """Each joins the group of the first network's parameter of its name, to have its learning rate."""
+        place = {id(parameter): at for at, group in enumerate(groups) for parameter in group}
+        first, joining = dict(model.named_parameters()), [[] for _ in groups]
+        for name, parameter in self.other.named_parameters():
+            joining[place.get(id(first.get(name)), -1)].append(parameter)
+        return joining
+
+    def before_fit(self) -> None:
+        """What is frozen in the first network is so in the second; fastai lets a frozen network's batch norms train."""
+        super().before_fit()
+        if not self.active:
+            return
+        trained = {name: parameter.requires_grad for name, parameter in self.learn.model.named_parameters()}
+        for name, parameter in self.other.named_parameters():
+            parameter.requires_grad_(trained.get(name, parameter.requires_grad))
 
     def before_train(self) -> None:
         """Say how much of a batch is kept in this epoch."""

@@ -78,6 +78,7 @@ class CurriculumNet(MethodCallback):
     def start_anew(self) -> None:
         """The features of this training divide it, not those of the one before."""
         self.curriculum = self._weights = None
+        self.stage = 0
 
     def check(self) -> None:
         """There should be an epoch for the first network and for each stage."""
@@ -92,7 +93,8 @@ class CurriculumNet(MethodCallback):
         """Find the stage, divide the training set where it is the first one that asks for it."""
         if not self.active:
             return
-        self.stage = stage_of(self.learn.epoch, self.learn.n_epoch, self.warmup)
+        # A resumed training may be longer than it was; it does not go back to a stage before the one it had reached.
+        self.stage = max(self.stage, stage_of(self.learn.epoch, self.learn.n_epoch, self.warmup))
         if not self.stage:
             return
         if self.curriculum is None:
@@ -114,12 +116,16 @@ class CurriculumNet(MethodCallback):
         return curriculum_loss(logits, label, self._weights[index]) if self.stage else cross_entropy(logits, label)
 
     def state(self) -> dict[str, Tensor]:
-        """The division, once there is one."""
-        return {} if self.curriculum is None else dict(vars(self.curriculum))
+        """The division and the stage, once there is one."""
+        if self.curriculum is None:
+            return {}
+        return vars(self.curriculum) | {"stage": torch.tensor(self.stage)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take the division back."""
-        self.curriculum = Curriculum(**state) if state else None
+        """Take them back; runs of earlier versions do not say their stage."""
+        division = {name: tensor for name, tensor in state.items() if name != "stage"}
+        self.curriculum = Curriculum(**division) if division else None
+        self.stage = int(state.get("stage", 0))
 
 
 def check(cluster_on: str = "density", rank: float = 0.6, warmup: float = 0.25, noisy_weight: float = 0.5) -> None:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from fastai.callback.training import GradientClip
+from fastai.layers import Flatten
 from fastai.learner import Learner
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -136,7 +137,7 @@ class ErasingAttention(BatchLoss):
             both = (class_activation_maps(f.float(), weight, cells) for f in (features, mirrored))
             return cross_entropy(logits, label) + self.strength * consistency_loss(*both)
 
-    def after_train(self) -> None:
+    def leave(self) -> None:
         """Listen no more."""
         self._tap.remove()
         self._pool = self._head = None
@@ -148,22 +149,22 @@ def last_pooling(model: nn.Module) -> tuple[nn.Module, ImportanceHead]:
     Raises:
         SettingsError: the network does not end in such a pooling and one Linear layer on its cells.
     """
-    modules = list(model.modules())
+    modules, head = list(model.modules()), find_head(model)
     pools = [at for at, module in enumerate(modules) if isinstance(module, nn.AdaptiveAvgPool2d)]
-    between = (
-        nn.Linear,
-        nn.AdaptiveMaxPool2d,
-        nn.modules.batchnorm._BatchNorm,
-        nn.LayerNorm,
-    )  # the logits are no sum of maps then
-    behind = [module for module in modules[pools[-1] + 1 :] if isinstance(module, between)] if pools else []
-    head = find_head(model)
-    if not pools or any(module is not head for module in behind):
+    behind = modules[pools[-1] + 1 :] if pools else []
+    # With anything else between them that computes, a convolution or an activation, the logits are no sum of maps.
+    if not pools or any(module is not head and not _passes_on(module) for module in behind):
         raise SettingsError(
             f"eac needs a network that ends in average pooling and one Linear layer on it, but {type(model).__name__} "
             "does not: choose another architecture, such as resnet18."
         )
     return modules[pools[-1]], head
+
+
+def _passes_on(module: nn.Module) -> bool:
+    """Whether a module leaves features as they are but for Dropout; one that holds others is judged by these."""
+    silent = (nn.Flatten, Flatten, nn.Identity, nn.modules.dropout._DropoutNd)
+    return isinstance(module, silent) or any(True for _ in module.children())
 
 
 def _cells(pool: nn.Module, features: Tensor) -> tuple[int, int]:

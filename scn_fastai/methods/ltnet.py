@@ -102,7 +102,8 @@ class LTNet(MethodCallback):
         if not self.active:
             return
         first = max(1, min(round(self.start * self.learn.n_epoch), self.learn.n_epoch - 1))
-        self.on = self.learn.epoch >= first
+        # Once there it stays, also where a resumed training is longer than it was and its time has not come again.
+        self.on = self.predicted is not None or self.learn.epoch >= first
         if self.on and self.predicted is None:
             self.predicted = plain_logits(self.learn).argmax(1)
             device, given = self.part.scores.device, self.learn.scn.ledger.current

@@ -1,6 +1,7 @@
 """MetaCleaner: learn from one clean feature made of several noisy ones of a class (Zhang, Wang, Qiao, CVPR 2019)."""
 
 import torch
+from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize
@@ -75,12 +76,12 @@ class MetaCleaner(MethodCallback):
         super().__init__(weighting)
         self.group, self.single = group, single
 
-    def check(self) -> None:
+    def check_loader(self, dl: DataLoader) -> None:
         """Groups must fit into batches."""
-        size = self.learn.dls.train.bs
-        if size % self.group:
+        super().check_loader(dl)
+        if dl.bs % self.group:
             raise SettingsError(
-                f"metacleaner draws groups of {self.group} faces, which do not fill batches of {size}: choose a batch "
+                f"metacleaner draws groups of {self.group} faces, which do not fill batches of {dl.bs}: choose a batch "
                 f"size that {self.group} divides, or another group."
             )
 

@@ -1,13 +1,15 @@
 """MixUp: training on blends of two images, with the loss of both labels in the same shares (fastai's)."""
 
+import torch
 from fastai.callback.mixup import MixUp
 from fastai.learner import Learner
 
+from scn_fastai.methods.guest import Guest
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
 
 
-class LedgerMixUp(MixUp):
+class LedgerMixUp(Guest, MixUp):
     """fastai's MixUp: x = l x_i + (1 - l) x_j, L = l CE(y_i) + (1 - l) CE(y_j), with l ~ Beta(alpha, alpha), l >= 1/2.
 
     It acts behind SCNCallback, so that both labels are the ledger's. History sees the logits of the blend, under
@@ -23,8 +25,14 @@ class LedgerMixUp(MixUp):
         check_number("alpha", alpha, 0.001, float("inf"))
         super().__init__(float(alpha))
 
-    def before_fit(self) -> None:
-        """Put the loss back that an interrupted fit left swapped."""
+    def before_batch(self) -> None:
+        """Blend; a batch of one, the last one of an epoch, has no partner, and fastai's own fails on it."""
+        if len(self.learn.yb[0]) > 1:
+            return super().before_batch()
+        self.yb1, self.lam = self.learn.yb, torch.ones(1, device=self.learn.xb[0].device)
+
+    def leave(self) -> None:
+        """Put the loss back, which fastai swaps for one of both labels."""
         if getattr(self.learn.loss_func, "__self__", None) is self:
             self.learn.loss_func = self.old_lf
 

@@ -7,10 +7,12 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner, SkipToEpoch
 from torch import Tensor, nn
 
-from scn_fastai.errors import SCNError, SettingsError
+from scn_fastai.errors import SettingsError
 from scn_fastai.methods.batch_loss import BatchLoss, float32, train_too
 from scn_fastai.methods.tap import Tap
+from scn_fastai.training.features import eval_mode
 from scn_fastai.training.head import ImportanceHead, find_head
+from scn_fastai.training.indices import check_loader
 from scn_fastai.training.score import training_loader
 
 
@@ -30,13 +32,6 @@ class MethodCallback(BatchLoss):
     def __init__(self, part: nn.Module | None = None):
         self.part, self.tap = part, Tap()
 
-    def __call__(self, event_name: str):
-        """Run an event; our own errors come through as the one sentence that they are."""
-        try:
-            return super().__call__(event_name)
-        except SCNError as error:
-            raise type(error)(str(error).split(":\n\t", 1)[-1]) from None
-
     @property
     def head(self) -> ImportanceHead:
         """The importance head of the Learner's network."""
@@ -45,39 +40,40 @@ class MethodCallback(BatchLoss):
             raise SettingsError("The network was replaced after the method was prepared for it: make a new Learner.")
         return head
 
-    @property
-    def active(self) -> bool:
-        """Whether a training runs, and neither a validation of its own nor a search for a learning rate."""
-        return not self.learn.lock.locked() and not hasattr(self.learn, "lr_finder")
-
     def extra_parameters(self) -> list[nn.Parameter]:
         """Those of the part."""
         return [] if self.part is None else list(self.part.parameters())
 
     def before_fit(self) -> None:
-        """Listen to the head."""
-        self.undo_order()
-        if self.part is not None:
-            self.part.to(self.head.weight.device)  # fastai moves the model when a fit begins, and nothing else
+        """Look whether the method can work, and forget what an earlier training found out."""
+        super().before_fit()
         if not self.active:
             return
+        if self.part is not None:
+            self.part.to(self.head.weight.device)  # fastai moves the model when a fit begins, and nothing else
         if not any(isinstance(cb, SkipToEpoch) for cb in self.learn.cbs):  # which a resume skips its epochs with
             self.start_anew()
-        if self.wants_features:
-            self.tap.put(self.head)
-        if self._draws:
-            check_order(self.learn.dls.train, type(self).__name__)
+        self.check_loader(self.learn.dls.train)
         self.check()
 
     def start_anew(self) -> None:
         """Forget what an earlier fit found out; a training that is resumed keeps it."""
 
+    def check_loader(self, dl: DataLoader) -> None:
+        """Look at the training loader; raise a SettingsError if the method cannot draw from it."""
+        if self._draws:
+            check_order(dl, type(self).__name__)
+
     def check(self) -> None:
         """Look at the Learner when a training begins; raise a SettingsError if the method cannot work."""
 
     def before_train(self) -> None:
-        """The epoch draws its samples in the order of `draw`."""
-        if self.active and self._draws:
+        """Listen to the head; the epoch draws its samples in the order of `draw`."""
+        if not self.active:
+            return
+        if self.wants_features:
+            self.tap.put(self.head)
+        if self._draws:
             put_order(self.learn.dls.train, self.draw)
 
     def draw(self, indices: list[int]) -> list[int]:
@@ -88,27 +84,15 @@ class MethodCallback(BatchLoss):
     def _draws(self) -> bool:
         return type(self).draw is not MethodCallback.draw
 
-    def undo_order(self) -> None:
-        """The loader draws as before, also after an interrupt, which skips `after_train`."""
+    def leave(self) -> None:
+        """Listen no more; the loader draws as before."""
+        self.tap.remove()
         undo_order(self.learn.dls.train)
-
-    def after_train(self) -> None:
-        """The loader draws as before."""
-        self.undo_order()
-
-    def after_cancel_train(self) -> None:
-        """The loader draws as before."""
-        self.after_train()
 
     def after_loss(self) -> None:
         """The method's loss takes the place of the Learner's, in float32."""
         with float32(self.learn.pred.device):
             super().after_loss()
-
-    def after_fit(self) -> None:
-        """Listen no more."""
-        if self.active:
-            self.tap.remove()
 
     def state(self) -> dict[str, Tensor]:
         """What has to be known to go on with a training: the part's weights, and what a subclass adds."""
@@ -125,13 +109,19 @@ def check_order(dl: DataLoader, name: str) -> None:
     """Look whether a loader draws by its ``shuffle_fn``, as one that shuffles does.
 
     Raises:
-        SettingsError: it does not shuffle, or draws in another way.
+        SettingsError: it does not shuffle, or draws in another way, or oversamples.
     """
+    check_loader(dl)
     draws = vars(dl).get("original_get_idxs", dl.get_idxs)
     if not dl.shuffle or getattr(draws, "__func__", None) is not DataLoader.get_idxs:
         raise SettingsError(
             f"{name} chooses the order of the training faces, but this loader has its own: make one that shuffles "
             "(shuffle=True) and has no weights."
+        )
+    if getattr(dl, "oversample", False):
+        raise SettingsError(
+            f"{name} chooses the order of the training faces, so nothing would be oversampled: make the loaders "
+            "without oversample."
         )
 
 
@@ -153,7 +143,12 @@ def undo_order(dl: DataLoader) -> None:
 
 
 def add_callback(learn: Learner, callback: MethodCallback) -> None:
-    """Add the callback to a Learner, whose optimizer trains its part too."""
+    """Add the callback to a Learner, whose optimizer trains its part too.
+
+    Raises:
+        SettingsError: it cannot draw from the training loader.
+    """
+    callback.check_loader(learn.dls.train)
     if callback.part is not None:
         callback.part.to(find_head(learn.model).weight.device)
         train_too(learn, callback)
@@ -163,12 +158,8 @@ def add_callback(learn: Learner, callback: MethodCallback) -> None:
 def plain_logits(learn: Learner) -> Tensor:
     """Logits ``[N, C]`` of all training samples, float32 on the CPU, none augmented, in eval mode."""
     model, rows = learn.model, []
-    training, device = model.training, find_head(model).weight.device
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in training_loader(learn.dls):
-                rows.append(model(batch[0].to(device)).as_subclass(Tensor).float().cpu())
-    finally:
-        model.train(training)
+    device = find_head(model).weight.device
+    with eval_mode(model), torch.no_grad():
+        for batch in training_loader(learn.dls):
+            rows.append(model(batch[0].to(device)).as_subclass(Tensor).float().cpu())
     return torch.cat(rows)

@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
-from fastai.learner import Callback, Learner
+from fastai.learner import Learner
 from torch import Tensor
 
 from scn_fastai.data.samples import FaceSet
 from scn_fastai.errors import SettingsError
+from scn_fastai.methods.guest import Guest
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
 
@@ -56,7 +57,7 @@ def draw_labels(shares: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum((uniform[:, None] >= summed).sum(1), last)
 
 
-class PLD(Callback):
+class PLD(Guest):
     """Draws each label anew from the votes."""
 
     order = 6  # SCNCallback (5) says first which samples the batch holds, and compares their labels

@@ -4,9 +4,11 @@ from fastai.learner import Learner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from scn_fastai.errors import SettingsError
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
 from scn_fastai.methods.parts import MethodCallback, add_callback
+from scn_fastai.training.regions import RegionAttention
 
 
 def region_biased_loss(weights: Tensor, margin: float = 0.02) -> Tensor:
@@ -30,9 +32,9 @@ class RegionBias(MethodCallback):
         super().__init__()
         self.margin, self.weight = margin, weight
 
-    def before_fit(self) -> None:
+    def before_train(self) -> None:
         """The network keeps the weights of its regions."""
-        super().before_fit()
+        super().before_train()
         if self.active:
             self.learn.model.keep_weights = True
 
@@ -45,11 +47,12 @@ class RegionBias(MethodCallback):
         """Let go of the graph."""
         self.learn.model.weights = None
 
-    def after_fit(self) -> None:
+    def leave(self) -> None:
         """The network keeps nothing any more."""
-        super().after_fit()
-        if self.active:
-            self.learn.model.keep_weights = False
+        super().leave()
+        model = self.learn.model
+        if isinstance(model, RegionAttention):  # and none that was put in its place
+            model.keep_weights, model.weights = False, None
 
 
 def check(margin: float = 0.02, weight: float = 1.0) -> None:
@@ -64,9 +67,14 @@ def prepare(learn: Learner, faces=None, margin: float = 0.02, weight: float = 1.
     The paper's margin is 0.02 with sigmoid weights, as here; the released code has 0.1 with softmax weights.
 
     Raises:
-        SettingsError: an option is out of its range.
+        SettingsError: an option is out of its range, or the network is another.
     """
     check(margin, weight)
+    if not isinstance(learn.model, RegionAttention):
+        raise SettingsError(
+            f"ran trains a network that looks at a face and its crops, and {type(learn.model).__name__} does not: "
+            "build one with build_network('ran:resnet18', n_classes)."
+        )
     add_callback(learn, RegionBias(margin, weight))
 
 

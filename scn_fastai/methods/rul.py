@@ -76,7 +76,7 @@ class RelativeUncertainty(BatchLoss):
             mixed = mixed if self._head.dropout is None else self._head.dropout(mixed)
             return add_up_loss(linear(mixed, self._head.weight, self._head.bias), label, partner)
 
-    def after_train(self) -> None:
+    def leave(self) -> None:
         """Listen no more."""
         self._tap.remove()
         self._head = None

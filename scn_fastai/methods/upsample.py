@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from fastai.learner import Callback, Learner
+from fastai.learner import Learner
 from torch import Tensor
 
+from scn_fastai.methods.guest import Guest
 from scn_fastai.methods.method import Method
 from scn_fastai.methods.options import check_number
 from scn_fastai.methods.parts import check_order, put_order, undo_order
@@ -25,7 +26,7 @@ def balanced_order(label: Tensor, n_classes: int, power: float = 1.0) -> Tensor:
     return torch.multinomial(class_weights(label, n_classes, power)[label], len(label), replacement=True)
 
 
-class Upsample(Callback):
+class Upsample(Guest):
     """Let the training loader draw `balanced_order` by the ledger's labels in place of a permutation.
 
     An epoch is as long as before; some faces come several times, others not at all. History shows those as not seen.
@@ -41,9 +42,10 @@ class Upsample(Callback):
         self.power = power
 
     def before_fit(self) -> None:
-        """An interrupt in an earlier fit left the order in its place."""
-        self.after_train()
-        check_order(self.learn.dls.train, "upsample")
+        """Look whether the loader will ask for the order."""
+        super().before_fit()
+        if self.active:
+            check_order(self.learn.dls.train, "upsample")
 
     def before_train(self) -> None:
         """Put the order in place of the loader's own."""
@@ -51,7 +53,7 @@ class Upsample(Callback):
         order = _Balanced(scn.ledger.current.cpu(), scn.history.n_classes, self.power)
         put_order(self.learn.dls.train, order.draw)
 
-    def after_train(self) -> None:
+    def leave(self) -> None:
         """Give the loader its own order back."""
         undo_order(self.learn.dls.train)
 
@@ -68,7 +70,12 @@ class _Balanced(NamedTuple):
 
 
 def prepare(learn: Learner, faces=None, power: float = 1.0) -> None:
-    """Add `Upsample` to the Learner."""
+    """Add `Upsample` to the Learner.
+
+    Raises:
+        SettingsError: power is out of range, or the loader would not ask for the order (see `check_order`).
+    """
+    check_order(learn.dls.train, "upsample")
     learn.add_cb(Upsample(power))
 
 

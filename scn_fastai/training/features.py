@@ -1,6 +1,7 @@
 """What the importance head is given: the features of the last pooling layer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +25,33 @@ def features_of(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:
         raise SettingsError("This network has no importance head, so nothing says which features count: attach one.")
     kept: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _, given: kept.append(given[0].detach().flatten(1).float().cpu()))
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             for x in batches:
                 model(x.to(head.weight.device))
     finally:
         hook.remove()
-        model.train(training)
         head.clear()
     if not kept:
         raise SettingsError("There is no batch to compute features of: pass at least one.")
     return torch.cat(kept)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in its own mode again, which may differ: frozen batch norms.
+
+    >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
+    >>> with eval_mode(model):
+    ...     model.training
+    False
+    >>> model.training, model[0].training, model[1].training
+    (True, True, False)
+    """
+    trains = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in trains:
+            module.training = True

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from scn_fastai.core.losses import weighted_logits
 from scn_fastai.data.loaders import plain_loader
 from scn_fastai.errors import SettingsError
+from scn_fastai.training.features import eval_mode
 from scn_fastai.training.head import ImportanceHead, find_head
 
 
@@ -84,12 +85,10 @@ def _table(alpha: Tensor, probs: Tensor, classes: list[str], labels) -> pd.DataF
 @contextmanager
 def _plain_eval(model: nn.Module, head: ImportanceHead) -> Iterator[None]:
     """Evaluation mode with alpha kept; afterwards everything is as before."""
-    training, keeps = model.training, head.keep_alpha
-    model.eval()
-    head.keep_alpha = True
+    keeps, head.keep_alpha = head.keep_alpha, True
     try:
-        yield
+        with eval_mode(model):
+            yield
     finally:
         head.keep_alpha = keeps
         head.clear()
-        model.train(training)

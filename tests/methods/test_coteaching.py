@@ -5,10 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.optimizer import Adam
+from fastai.torch_core import params
+from fastcore.foundation import L
 from oracle import softmax
 from small_faces import small_faces
+from torch import nn
 
 from scn_fastai.experiments.fit import TrainSettings, face_learner
+from scn_fastai.methods import METHODS
 from scn_fastai.methods.coteaching import coteaching_losses, fresh_copy, keep_rate
 from scn_fastai.training.head import find_head
 from scn_fastai.training.network import build_network
@@ -87,6 +92,30 @@ def test_both_networks_are_trained_and_only_one_is_kept():
     still = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if torch.equal(a, b)]
     alpha = len(find_head(learn.model).own_parameters())  # ignored by the loss; weight decay leaves a zero at zero
     assert len(still) <= alpha and not ({id(p) for p in learn.model.parameters()} & {id(p) for p in other.parameters()})
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_frozen_body_is_frozen_in_both_networks(trained):
+    """But for their batch norms, which fastai lets train; the second network has the first one's learning rates."""
+    learn = face_learner(small_faces(48, 16, size=16), "plain", TRAIN)
+    learn.opt_func, learn.train_bn = Adam, True
+    learn.splitter = lambda model: L(model[:12], model[12:]).map(params)
+    with learn.no_bar(), learn.no_logging():
+        if trained:  # the optimizer is there already
+            learn.fit(1, 0.01)
+        METHODS["coteaching"].prepare(learn)
+        learn.freeze()
+        other = learn.co_teaching.other
+        before = {name: p.detach().clone() for name, p in other.named_parameters()}
+        learn.fit(1, slice(0.001, 0.01))
+    body = {id(p) for p in other[:12].parameters()}
+    rates = [{id(p): at for at, group in enumerate(learn.opt.param_lists) for p in group}[id(p)]
+             for p in other.parameters()]  # fmt: skip
+    assert rates == [0 if id(p) in body else 1 for p in other.parameters()]
+    changed = {name for name, p in other.named_parameters() if not torch.equal(p, before[name])}
+    norms = {f"{at}.{kind}" for at, module in enumerate(other) if isinstance(module, nn.BatchNorm2d)
+             for kind in ("weight", "bias")}  # fmt: skip
+    assert changed == norms | {"15.weight", "15.bias"}
 
 
 def test_without_forgetting_the_first_network_is_trained_as_a_plain_one():

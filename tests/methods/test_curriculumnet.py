@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.learner import Callback
-from made_methods import TRAIN, Batches, fitted
+from made_methods import TRAIN, Batches, fitted, summary
 from small_faces import small_faces
 from torch.nn.functional import cross_entropy
 
@@ -101,6 +101,33 @@ def test_an_interrupted_stage_does_not_draw_the_next_trainings_first_epoch():
         learn.add_cb(batches)
         learn.fit_one_cycle(4, 0.05)
     assert sorted(first_epoch(batches)) == list(range(96))
+
+
+def test_a_training_that_is_made_longer_does_not_go_back_to_an_earlier_stage(tmp_path):
+    stages, folder = [], tmp_path / "run"
+    summary("curriculumnet", TRAIN, folder=folder)
+    summary("curriculumnet", replace(TRAIN, epochs=8), folder=folder, resume=True, callbacks=[Stages(stages)])
+    assert [stage_of(epoch, 8) for epoch in range(4, 8)] == [2, 2, 3, 3] and stages == [3, 3, 3, 3]
+
+
+class Stages(Callback):
+    """The stage of each epoch."""
+
+    order = 9
+
+    def __init__(self, into):
+        self.into = into
+
+    def before_train(self):
+        self.into.append(self.learn.curriculum_net.stage)
+
+
+def test_a_run_that_does_not_say_its_stage_is_resumed_as_before():
+    callback = fitted("curriculumnet").curriculum_net
+    state = callback.state()
+    assert int(state.pop("stage")) == 3
+    callback.load_state(state)
+    assert callback.stage == 0 and torch.equal(callback.curriculum.subset, state["subset"])
 
 
 def first_epoch(batches):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fastai.layers import AdaptiveConcatPool2d
+from fastai.layers import AdaptiveConcatPool2d, Flatten
 from small_faces import small_faces
 from torch import nn
 
@@ -126,7 +126,10 @@ def test_the_loss_does_not_run_away_at_the_learning_rate_of_the_others():
         ([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 9), nn.Linear(9, 3)], "Sequential does not"),
         ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 3)], "Sequential does not"),
         ([AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(6, 3)], "Sequential does not"),
-        ([nn.AdaptiveAvgPool2d(2), nn.Conv2d(3, 9, 2), nn.Flatten(), nn.Linear(9, 3)], "has other inputs"),
+        ([nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 9, 1), nn.Flatten(), nn.Linear(9, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(1), nn.Hardswish(), nn.Flatten(), nn.Linear(3, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sequential(nn.ReLU()), nn.Linear(3, 3)], "Sequential does not"),
+        ([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(9, 3)], "has other inputs"),
     ],
 )
 def test_a_network_without_maps_is_one_sentence(layers, words):
@@ -135,3 +138,9 @@ def test_a_network_without_maps_is_one_sentence(layers, words):
 
     with pytest.raises(SettingsError, match=words):
         prepare(Holder)
+
+
+def test_what_leaves_the_features_as_they_are_may_stand_between():
+    between = [Flatten(), nn.Identity(), nn.Sequential(nn.Dropout(0.1), nn.Identity())]
+    model, head = attach_head(nn.Sequential(nn.AdaptiveAvgPool2d(2), *between, nn.Linear(12, 3)))
+    assert last_pooling(model) == (model[0], head)

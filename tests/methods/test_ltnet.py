@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.callback.training import BnFreeze
 from fastai.learner import Callback
-from made_methods import TRAIN, Batches, fitted
+from made_methods import TRAIN, Batches, fitted, summary
 from small_faces import small_faces
 from torch.nn.functional import cross_entropy
 
@@ -94,15 +95,35 @@ def test_a_second_training_asks_the_network_anew():
 
 
 class Notes(Callback):
-    """Whether there is a second labeller, in each epoch."""
+    """Whether there is a second labeller, in each epoch, or whether it is listened to (``on``)."""
 
     order = 9
 
-    def __init__(self, into):
-        self.into = into
+    def __init__(self, into, what="predicted"):
+        self.into, self.what = into, what
 
     def before_train(self):
-        self.into.append(self.learn.lt_net.predicted is not None)
+        value = getattr(self.learn.lt_net, self.what)
+        self.into.append(value is not None and value is not False)
+
+
+def test_a_training_that_is_made_longer_keeps_its_second_labeller(tmp_path):
+    """In 4 epochs it begins in the last one, in 6 it would begin in epoch 5."""
+    on, folder = [], tmp_path / "run"
+    summary("ltnet:start=1", TRAIN, folder=folder)
+    summary("ltnet:start=1", replace(TRAIN, epochs=6), folder=folder, resume=True, callbacks=[Notes(on, "on")])
+    assert on == [True, True]
+
+
+def test_a_frozen_batch_norm_stays_frozen_when_the_network_labels_the_faces():
+    learn = face_learner(small_faces(96, 32, size=24), "ltnet:start=0.5", TRAIN)
+    norm = learn.model[1]
+    norm.requires_grad_(False)
+    mean = norm.running_mean.clone()
+    learn.add_cb(BnFreeze())
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(4, 0.05)
+    assert learn.lt_net.predicted is not None and torch.equal(norm.running_mean, mean)
 
 
 def test_before_it_the_loss_is_cross_entropy():

@@ -12,6 +12,7 @@ from torch import nn
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import face_learner
+from scn_fastai.methods import METHODS
 from scn_fastai.methods.metacleaner import MetaCleaner, NoisyWeighting, group_order, hallucinate
 
 
@@ -132,3 +133,10 @@ def test_single_adds_the_loss_of_each_face():
 def test_an_option_out_of_range(options, words):
     with pytest.raises(SettingsError, match=words):
         fitted(f"metacleaner:{options}", replace(TRAIN, epochs=1))
+
+
+def test_batches_that_are_not_whole_groups_are_one_sentence_before_anything_trains():
+    learn = face_learner(small_faces(96, 32, size=24), "plain", TRAIN)
+    with pytest.raises(SettingsError, match="^metacleaner draws groups of 5 faces, which do not fill batches of 32"):
+        METHODS["metacleaner"].prepare(learn, group=5)
+    assert not any(isinstance(cb, MetaCleaner) for cb in learn.cbs)

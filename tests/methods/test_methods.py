@@ -1,11 +1,14 @@
 """Every method: its card, one training from faces to a summary, and the ordinary network that it leaves."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fastai.learner import load_learner
+from fastai.optimizer import Adam
 from small_faces import small_faces
 
 from scn_fastai import Run
@@ -14,6 +17,7 @@ from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import TrainSettings, face_learner, train_faces
 from scn_fastai.experiments.recipes import all_recipes, recipe
 from scn_fastai.methods import METHODS
+from scn_fastai.methods.batch_loss import BatchLoss
 from scn_fastai.training.callback_state import callback_states
 from scn_fastai.training.network import build_network
 from scn_fastai.training.predict import predictor
@@ -69,6 +73,33 @@ def test_the_learner_is_usable_afterwards(noisy, name, tmp_path):
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in learn.model.modules())
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_without_scn_the_ordinary_network_is_evaluated_as_before(noisy, name):
+    learn = face_learner(noisy, name, replace(TRAIN, half=False))
+    with learn.no_bar(), learn.no_logging():
+        before, _ = learn.get_preds()
+        learn.remove_cb(learn.scn)
+        loss, *_ = learn.validate()
+        after, _ = learn.get_preds()
+        _, _, one = learn.predict(noisy.images[96])
+    assert math.isfinite(loss) and torch.equal(after, before) and torch.allclose(one, before[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_export_predicts_without_the_training_set(noisy, name, tmp_path):
+    learn = face_learner(noisy, name, replace(TRAIN, half=False))
+    learn.path = tmp_path
+    with learn.no_bar(), learn.no_logging():
+        _, _, known = learn.predict(noisy.images[96])
+    learn.export("model.pkl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastai says that a pickle may run code
+        loaded = load_learner(tmp_path / "model.pkl")
+    with loaded.no_bar(), loaded.no_logging():
+        _, _, found = loaded.predict(noisy.images[96])
+    assert torch.allclose(found, known, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["elr", "coteaching", "rul", "eac"])
 def test_lr_find_leaves_the_records_alone(noisy, name):
     learn = face_learner(noisy, name, TRAIN)
@@ -79,6 +110,22 @@ def test_lr_find_leaves_the_records_alone(noisy, name):
         for key in state.keys() & {"target", "log_uncertainty"}:
             assert (state[key].nan_to_num(0) == 0).all()
     assert learn.scn.history.epoch == 0
+
+
+@pytest.mark.parametrize("name", ["coteaching", "rul", "metacleaner", "ltnet"])
+def test_lr_find_after_a_training_leaves_what_trains_beside_the_network(noisy, name, tmp_path):
+    """With fastai's own optimizers, which keep a gradient of zero where torch's have none."""
+    learn = face_learner(noisy, name, replace(TRAIN, half=False))
+    learn.opt_func, learn.path = Adam, tmp_path
+    callback = next(cb for cb in learn.cbs if isinstance(cb, BatchLoss))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 0.003)
+        before = [p.detach().clone() for p in callback.extra_parameters()]
+        learn.lr_find(num_it=30, show_plot=False)
+        after = [p.detach().clone() for p in callback.extra_parameters()]
+        learn.fit(2, 0.003)
+    assert before and all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(after, callback.extra_parameters(), strict=True))  # it goes on
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -129,6 +176,10 @@ def test_a_method_that_draws_its_own_batches_is_not_oversampled(noisy):
     [
         ("elr:beta=1.5", "beta is 1.5, but it must be a number from 0 to 1"),
         ("elr:strength=strong", "strength is 'strong'"),
+        ("elr:strength=Infinity", "^strength is inf, but it must be a finite number of 0 or more.$"),
+        ("elr:beta=-Infinity", "^beta is -inf, but it must be a finite number from 0 to 1.$"),
+        ("elr:strength=NaN", "strength is nan, but"),
+        ("metacleaner:group=Infinity", "group is inf, but it must be a whole number of 1 or more"),
         ("gce:q=0", "q is 0, but"),
         ("smoothing:eps=1.5", "eps is 1.5, but it must be a number from 0 to 1"),
         ("smoothing:eps=little", "eps is 'little'"),

@@ -8,6 +8,7 @@ from oracle import wce
 from small_faces import small_faces
 
 from scn_fastai.experiments.fit import TrainSettings, face_learner
+from scn_fastai.methods.mixup import LedgerMixUp
 
 TRAIN = TrainSettings(arch="small", epochs=1, batch_size=16, device="cpu", half=False)
 
@@ -64,3 +65,26 @@ def test_the_loss_comes_back_after_an_interrupt():
         look.stop = False
         learn.fit(1, 0.01)
     assert isinstance(learn.loss_func, CrossEntropyLossFlat)
+
+
+def test_the_loss_comes_back_when_it_is_taken_off_after_an_interrupt():
+    learn, look = face_learner(small_faces(48, 16, size=16), "mixup", TRAIN), Look(stop=True)
+    learn.add_cb(look)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt):
+            learn.fit(1, 0.01)
+        learn.remove_cb(LedgerMixUp)
+        loss, *_ = learn.validate()
+        probs, _ = learn.get_preds()
+    assert loss > 0 and torch.allclose(probs.sum(1), torch.ones(16), atol=1e-5)
+
+
+def test_a_last_batch_of_one_has_the_loss_of_its_own_label():
+    learn, look = face_learner(small_faces(49, 16, size=32), "mixup", TRAIN), Look()
+    learn.dls.train.drop_last = False
+    learn.add_cb(look)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.01)
+    z, y, _, share, found, _ = look.batches[-1]
+    assert [len(batch[0]) for batch in look.batches] == [16, 16, 16, 1] and share.tolist() == [1.0]
+    assert found == pytest.approx(wce(z.tolist(), [1.0], y.tolist()), rel=1e-5)

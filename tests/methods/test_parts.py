@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.data import WeightedDL
-from fastai.callback.schedule import lr_find  # noqa: F401
 from fastai.data.load import DataLoader
 from fastai.learner import Callback
 from fastai.optimizer import SGD
@@ -82,14 +81,6 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_learning_rate_can_be_searched_for(name):
-    learn = face_learner(voted(), name, TRAIN)
-    with learn.no_bar(), learn.no_logging():
-        learn.lr_find(num_it=4, show_plot=False)
-    assert learn.scn.history.epoch == 0 and "shuffle_fn" not in vars(learn.dls.train)
-
-
 @pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "upsample"])
 def test_the_loader_gets_its_order_back_after_an_interrupt(name):
     learn = face_learner(voted(), name, TRAIN)
@@ -124,6 +115,23 @@ def test_a_loader_with_weights_draws_in_its_own_way():
     with pytest.raises(SettingsError, match="has no weights"):
         check_order(dl, "upsample")
     check_order(DataLoader(list(range(8)), bs=4, shuffle=True), "upsample")
+
+
+def test_a_loader_of_torchs_own_is_one_sentence():
+    with pytest.raises(SettingsError, match="^SCN must know which sample is which"):
+        check_order(torch.utils.data.DataLoader(list(range(8)), batch_size=4, shuffle=True), "upsample")
+
+
+@pytest.mark.parametrize("name", ["curriculumnet", "metacleaner", "upsample"])
+def test_oversampling_is_not_lost_without_a_word(name):
+    learn = face_learner(voted(), "plain", replace(TRAIN, oversample=True))
+    words = "^(CurriculumNet|MetaCleaner|upsample) chooses the order of the training faces, so nothing would be overs"
+    with pytest.raises(SettingsError, match=words):
+        METHODS[name].prepare(learn)
+    learn = face_learner(voted(), name, TRAIN)
+    learn.dls.train.oversample = True
+    with learn.no_bar(), learn.no_logging(), pytest.raises(SettingsError, match=words):
+        learn.fit(1, 0.01)
 
 
 def test_the_list_has_them_with_their_cards(capsys):
@@ -181,6 +189,9 @@ def test_a_part_is_trained_by_an_optimizer_that_was_there_before(opt_func, train
 
 def test_plain_logits_are_in_the_order_of_the_training_set():
     learn = fitted("plain")
+    learn.model.train()
+    frozen = learn.model[1].eval()  # a batch norm, as BnFreeze leaves it
     logits = plain_logits(learn)
+    assert learn.model.training and learn.model[-1].training and not frozen.training
     probs = score_samples(learn).filter(like="p_").drop(columns=["p_max", "p_given"]).to_numpy()
     np.testing.assert_allclose(logits.softmax(1), probs, atol=1e-5)

@@ -9,6 +9,7 @@ from small_faces import small_faces
 
 from scn_fastai.errors import SettingsError
 from scn_fastai.experiments.fit import face_learner
+from scn_fastai.methods import METHODS
 from scn_fastai.methods.ran import region_biased_loss
 
 
@@ -25,6 +26,13 @@ def test_training_adds_it_and_keeps_no_graph():
     added = with_it.seen[0][3] - without.seen[0][3]
     assert 3 * 0.7 < added < 3 * 1.1  # weights start close together, so that the margin of 0.9 is missing
     assert learn.model.weights is None and not learn.model.keep_weights
+
+
+def test_another_network_is_one_sentence():
+    learn = face_learner(small_faces(64, 32, size=24), "plain", TRAIN)
+    words = "^ran trains a network that looks at a face and its crops, and Sequential does not: build one with "
+    with pytest.raises(SettingsError, match=words):
+        METHODS["ran"].prepare(learn)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ def test_features_are_the_input_of_the_last_layer():
 def test_the_network_is_left_as_it_was():
     model, _ = attach_head(small_network(4))
     model.train()
+    frozen = model[1].eval()  # a batch norm, as BnFreeze leaves it
     features_of(model, [torch.rand(2, 3, 32, 32)])
     head = find_head(model)
-    assert model.training and head.alpha is None and not head._forward_pre_hooks
+    assert model.training and model[0].training and not frozen.training
+    assert head.alpha is None and not head._forward_pre_hooks
 
 
 def test_what_cannot_be_done_is_said():

@@ -68,12 +68,13 @@ def test_probabilities_are_weighted_only_where_alpha_itself_is_in_the_loss(chang
 @pytest.mark.parametrize("training", [True, False])
 def test_scoring_leaves_no_trace(training, learn):
     learn.model.train(training)
-    head = find_head(learn.model)
+    head, norm = find_head(learn.model), learn.model[1].eval()  # as BnFreeze leaves a batch norm
     before = {k: v.clone() for k, v in learn.model.state_dict().items() if isinstance(v, torch.Tensor)}
     score_samples(learn)
     after = learn.model.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in before.items())
-    assert learn.model.training is training and head.alpha is None and not head.keep_alpha
+    assert learn.model.training is head.training is training and not norm.training
+    assert head.alpha is None and not head.keep_alpha
 
 
 def test_scoring_between_validations_of_weighted_inference(blobs, blob_learner):
