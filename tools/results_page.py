@@ -28,11 +28,11 @@ LEAD = """# What was measured
 
 Every table here was made by the command above it, and by `python tools/results_page.py` from the CSV beside it, which
 has a row per training with its settings, versions and commit (what stood behind the recipe's name then: `settings` in
-the JSON beside it). Accuracy is that on the validation faces in %, mean ± standard deviation over the seeds. The paper's figures are from its own data, network and pretraining: compare signs and
-orders, not numbers. A claim of the paper *holds* if the 95 % interval of the difference over paired seeds lies above 0,
-*does not hold* if it lies below, and is *not decided* if 0 is in it. What our default recipe is and gains:
-[DEFAULT.md](DEFAULT.md). Where it did not begin (column `changed` of the CSV) it is the plain network; what differs
-then is the processor on which each ran.
+the JSON beside it). Accuracy is that on the validation faces in %, mean ± standard deviation over the seeds. The
+paper's figures are from its own data, network and pretraining: compare signs and orders, not numbers. A claim of the
+paper *holds* if the 95 % interval of the difference over paired seeds lies above 0, *does not hold* if it lies below,
+and is *not decided* if 0 is in it. What our default recipe is and gains: [DEFAULT.md](DEFAULT.md). Where it did not
+begin (column `changed` of the CSV) it is the plain network; what differs then is the processor on which each ran.
 """
 
 
