@@ -60,16 +60,12 @@ def keep_judged(found: pd.DataFrame, before: pd.DataFrame | None) -> pd.DataFram
     """
     if before is None or not len(found):
         return found
-    both = found.merge(before[[*KEY, "auroc"]], on=KEY, suffixes=("", "_before"))
-    other = both[(both["auroc"] - both["auroc_before"]).abs() > SAME]
-    changed = pd.MultiIndex.from_frame(other[KEY[:2]])
-    there = before[before["auroc"].notna() & ~pd.MultiIndex.from_frame(before[KEY[:2]]).isin(changed)]
-    asked = pd.MultiIndex.from_frame(found.loc[found["auroc"].notna(), KEY])
-    runs = pd.MultiIndex.from_frame(found[KEY[:2]])
-    there = there[pd.MultiIndex.from_frame(there[KEY[:2]]).isin(runs)]
-    there = there[~pd.MultiIndex.from_frame(there[KEY]).isin(asked)]
-    rest = found[~pd.MultiIndex.from_frame(found[KEY]).isin(pd.MultiIndex.from_frame(there[KEY]))]
-    return pd.concat([rest, there], ignore_index=True) if len(there) else found
+    old, new = before.set_index(KEY), found.set_index(KEY)
+    other = (new["auroc"] - old["auroc"]).abs() > SAME
+    there = old[old["auroc"].notna() & old.index.droplevel("detector").isin(new.index.droplevel("detector"))]
+    there = there[~there.index.droplevel("detector").isin(other[other].index.droplevel("detector"))]
+    there = there.drop(new[new["auroc"].notna()].index, errors="ignore")
+    return pd.concat([new.drop(there.index, errors="ignore"), there]).reset_index() if len(there) else found
 
 
 def _judge_all(rows: list[dict], out: Path, more: More, n_boot: int, jobs: int) -> Iterator[pd.DataFrame]:

@@ -56,23 +56,26 @@ def test_a_corrected_label_counts_in_both_halves():
     assert all((y == 7).all() and (partner == 7).all() for _, y, partner, *_ in look.batches)
 
 
-def test_the_loss_comes_back_after_an_interrupt():
+def interrupted():
+    """A Learner whose training was ended by Ctrl-C, and what ended it."""
     learn, look = face_learner(small_faces(48, 16, size=16), "mixup", TRAIN), Look(stop=True)
     learn.add_cb(look)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt):
+        learn.fit(1, 0.01)
+    return learn, look
+
+
+def test_the_loss_comes_back_after_an_interrupt():
+    learn, look = interrupted()
     with learn.no_bar(), learn.no_logging():
-        with pytest.raises(KeyboardInterrupt):
-            learn.fit(1, 0.01)
         look.stop = False
         learn.fit(1, 0.01)
     assert isinstance(learn.loss_func, CrossEntropyLossFlat)
 
 
 def test_the_loss_comes_back_when_it_is_taken_off_after_an_interrupt():
-    learn, look = face_learner(small_faces(48, 16, size=16), "mixup", TRAIN), Look(stop=True)
-    learn.add_cb(look)
+    learn, _ = interrupted()
     with learn.no_bar(), learn.no_logging():
-        with pytest.raises(KeyboardInterrupt):
-            learn.fit(1, 0.01)
         learn.remove_cb(LedgerMixUp)
         loss, *_ = learn.validate()
         probs, _ = learn.get_preds()
