@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --no-input --progress-bar off
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+# Two processes of pytest-xdist; a test module, or a notebook, stays in one of them.
+SPREAD := -n 2 --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -36,13 +38,13 @@ format: $(STAMP)  ## let ruff repair and format what it can
 	@$(BIN)/ruff format .
 
 pytest: $(STAMP)  ## tests without a browser, and the examples in the docstrings (ARGS="-m 'not slow'")
-	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not browser" $(ARGS)
 
 app: $(STAMP)  ## serve the notebooks as an app, code hidden (Voila)
 	@$(BIN)/voila nbs $(ARGS)
 
 nbs: $(STAMP)  ## run every notebook and compare with its stored outputs
-	@SCN_MODE=class $(BIN)/python -m pytest $(NBVAL) nbs/*.ipynb
+	@SCN_MODE=class $(BIN)/python -m pytest $(SPREAD) $(NBVAL) nbs/*.ipynb
 
 smoke: $(STAMP)  ## run every notebook with a training of its own, a short one; its checkpoints must hold
 	@rm -rf nbs/runs/smoke-default

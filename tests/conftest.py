@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import os
 import random
 import signal
 
@@ -9,8 +8,7 @@ import pytest
 import torch
 from chromium import CHROMIUM
 
-if os.environ.get("CI"):
-    torch.set_num_threads(2)
+torch.set_num_threads(1)  # `make pytest` runs two processes of tests; the tensors are small
 # A job in the background is started with Ctrl-C ignored, and the tests of an interrupt raise one themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
