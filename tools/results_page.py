@@ -124,12 +124,21 @@ def section(folder: Path, name: str) -> str:
         parts.append(table_of(claims[["claim", "difference", "verdict"]]))
     detectors = detectors_file(folder, name)
     if detectors.exists():
+        table = pd.read_csv(detectors)
         words = "How well each detector parts wrong labels from right ones"
-        parts.append(f"{words} ([every run]({folder.name}/{detectors.name})):")
-        parts.append(
-            markdown(detector_words(pd.read_csv(detectors)).round(1).astype(object).fillna("–").rename_axis("AUROC, %"))
-        )
+        parts.append(f"{words} ([every run]({folder.name}/{detectors.name})){fewer_seeds(table)}:")
+        parts.append(markdown(detector_words(table).round(1).astype(object).fillna("–").rename_axis("AUROC, %")))
     return "\n\n".join(parts)
+
+
+def fewer_seeds(table: pd.DataFrame) -> str:
+    """Which detectors were asked about fewer seeds than the others, else nothing."""
+    known = table.dropna(subset="auroc").groupby(["detector", "line"])["seed"].agg(lambda seeds: tuple(sorted(seeds)))
+    some = known[known.map(len) < table["seed"].nunique()].groupby("detector").first()
+    words = [
+        f"{', '.join(group.index)} of seed {' and '.join(map(str, seeds))} only" for seeds, group in some.groupby(some)
+    ]
+    return f"; {'; '.join(words)}" if words else ""
 
 
 def more_option(folder: Path, name: str) -> str:
