@@ -8,7 +8,7 @@ import pytest
 import torch
 from chromium import CHROMIUM
 
-torch.set_num_threads(1)  # `make pytest` runs two processes of tests; the tensors are small
+torch.set_num_threads(1)  # two processes of tests share two cores, and bits must not depend on how many there are
 # A job in the background is started with Ctrl-C ignored, and the tests of an interrupt raise one themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
